@@ -1,0 +1,95 @@
+//! Tells by their text which failures pass by themselves.
+//!
+//! Kubernetes has no codes for these. The texts are the kubelet's, containerd's and the scheduler's
+//! own; what is not recognised counts as passing, because a late verdict is better than a false one.
+
+use std::collections::BTreeSet;
+
+fn has_one_of(message: &str, words: &[&str]) -> bool {
+    let message = message.to_lowercase();
+    words.iter().any(|it| message.contains(it))
+}
+
+/// The registry answered, and the answer will not change: no such image, or not for us.
+pub(super) fn is_pull_final(image: &str, message: &str) -> bool {
+    let is_refused = has_one_of(
+        message,
+        &[
+            "not found",
+            "manifest unknown",
+            "name unknown",
+            "does not exist",
+            "no match for platform",
+            "invalid reference format",
+        ],
+    );
+    // `localhost` inside a node is the node: nothing serves images there, so the image had to be
+    // loaded, and was not.
+    let is_local = image.starts_with("localhost/") && has_one_of(message, &["connection refused"]);
+    // A registry's name may fail to resolve for a moment; DNS says "not found" in other words.
+    is_local || (is_refused && !has_one_of(message, &["no such host", "server misbehaving"]))
+}
+
+/// Access was refused. Permissions take a while to spread, so once proves nothing.
+pub(super) fn is_pull_denied(message: &str) -> bool {
+    has_one_of(message, &["unauthorized", "forbidden", "denied", "authentication required"])
+}
+
+/// The kubelet's cache has not caught up with an object that exists.
+pub(super) fn is_cache_delay(message: &str) -> bool {
+    message.contains("failed to sync") && message.contains("cache")
+}
+
+/// Whether the message misses one of these Secrets, or a key of it.
+pub(super) fn misses_one_of<'a>(message: &str, secrets: &'a BTreeSet<String>) -> Option<&'a str> {
+    let secret = secrets.iter().find(|name| {
+        message.contains(&format!("secret \"{name}\" not found"))
+            || message.contains(&format!("secrets \"{name}\" not found"))
+            || message.ends_with(&format!("/{name}")) && message.contains("in Secret")
+            || message.contains(&format!("/{name}\"")) && message.contains("ecret")
+    });
+    secret.map(String::as_str)
+}
+
+/// The cluster as it is has no room for the pod, and nothing in the text is about to change.
+pub(super) fn is_no_room(message: &str) -> bool {
+    let is_short = has_one_of(
+        message,
+        &["insufficient ", "didn't match pod's node affinity", "too many pods", "not found"],
+    );
+    let is_passing = has_one_of(
+        message,
+        &[
+            "not-ready",
+            "unreachable",
+            "unschedulable",
+            "unbound immediate",
+            "uninitialized",
+            "network-unavailable",
+            "no nodes available",
+            "being deleted",
+        ],
+    );
+    is_short && !is_passing
+}
+
+/// An admission controller said no, as opposed to not having answered.
+pub(super) fn is_admission_final(message: &str) -> bool {
+    message.contains("is forbidden") && !has_one_of(message, &["timed out", "try again"])
+}
+
+/// A quota is used up: it frees itself when other pods go.
+pub(super) fn is_quota(message: &str) -> bool {
+    message.contains("exceeded quota")
+}
+
+/// The program is not in the image; no restart will bring it.
+pub(super) fn is_program_missing(message: &str) -> bool {
+    message.contains("executable file not found")
+}
+
+/// Nothing will ever bind the claim as it is written.
+pub(super) fn is_provisioning_final(message: &str) -> bool {
+    message.contains("no storage class is set")
+        || message.contains("storageclass.storage.k8s.io") && message.contains("not found")
+}

@@ -1,0 +1,321 @@
+//! What has been seen of one namespace: the newest version of each object, and the little history
+//! that the newest version forgets.
+//!
+//! Kubernetes overwrites its own evidence: the text of a failed pull is gone when `ErrImagePull`
+//! turns into `ImagePullBackOff`, and the code of the first exit when the second one comes. Whoever
+//! watches has seen both, and this is where they are kept.
+
+use crate::{
+    budget::{Stage, stage},
+    fields::{annotation, list, number, owned_by, text},
+    status::{State, assess},
+};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
+
+/// The annotation by which a Job says which Secrets it makes, separated by commas.
+pub const PRODUCES: &str = "mlflow-gke.dev/produces";
+
+/// The kinds that a diagnosis reads, and a watcher therefore watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `apps/v1` Deployment
+    Deployment,
+    /// `v1` Event
+    Event,
+    /// `batch/v1` Job
+    Job,
+    /// `v1` PersistentVolumeClaim
+    PersistentVolumeClaim,
+    /// `v1` Pod
+    Pod,
+    /// `apps/v1` ReplicaSet
+    ReplicaSet,
+    /// `apps/v1` StatefulSet
+    StatefulSet,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 7] = [
+        Kind::Deployment,
+        Kind::Event,
+        Kind::Job,
+        Kind::PersistentVolumeClaim,
+        Kind::Pod,
+        Kind::ReplicaSet,
+        Kind::StatefulSet,
+    ];
+
+    /// As it is written in a manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Deployment => "Deployment",
+            Kind::Event => "Event",
+            Kind::Job => "Job",
+            Kind::PersistentVolumeClaim => "PersistentVolumeClaim",
+            Kind::Pod => "Pod",
+            Kind::ReplicaSet => "ReplicaSet",
+            Kind::StatefulSet => "StatefulSet",
+        }
+    }
+
+    /// The kind that a manifest names so, when it is one of these.
+    pub fn parse(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|it| it.name() == name)
+    }
+
+    /// Where the API server lists them: the part before `/namespaces/` and the plural.
+    pub fn resource(self) -> (&'static str, &'static str) {
+        match self {
+            Kind::Deployment => ("/apis/apps/v1", "deployments"),
+            Kind::Event => ("/api/v1", "events"),
+            Kind::Job => ("/apis/batch/v1", "jobs"),
+            Kind::PersistentVolumeClaim => ("/api/v1", "persistentvolumeclaims"),
+            Kind::Pod => ("/api/v1", "pods"),
+            Kind::ReplicaSet => ("/apis/apps/v1", "replicasets"),
+            Kind::StatefulSet => ("/apis/apps/v1", "statefulsets"),
+        }
+    }
+
+    /// The `apiVersion` of its objects.
+    pub fn api_version(self) -> &'static str {
+        self.resource().0.trim_start_matches("/apis/").trim_start_matches("/api/")
+    }
+}
+
+/// The name of one object within its namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// What it is.
+    pub kind: Kind,
+    /// What it is called.
+    pub name: String,
+}
+
+impl Key {
+    /// Names an object.
+    pub fn new(kind: Kind, name: impl Into<String>) -> Key {
+        Key { kind, name: name.into() }
+    }
+}
+
+impl fmt::Display for Key {
+    /// As kubectl takes it: `deployment/mlflow`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind.name().to_lowercase(), self.name)
+    }
+}
+
+/// One end of a container's run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// When the run began, as the API server writes it (RFC 3339, UTC: sorts as text).
+    pub started_at: String,
+    /// When it ended.
+    pub finished_at: String,
+    /// The exit code.
+    pub code: i64,
+    /// `Error`, `OOMKilled`, `Completed`, `StartError`, …
+    pub reason: String,
+    /// The termination message, often empty.
+    pub message: String,
+}
+
+/// What is remembered of one pod.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    /// Ends of runs by container, oldest first.
+    pub(crate) exits: BTreeMap<String, Vec<Exit>>,
+    /// The last text with which a pull failed, by container.
+    pub(crate) pull_errors: BTreeMap<String, String>,
+    /// How often a pull has failed, by container.
+    pub(crate) pull_failures: BTreeMap<String, u32>,
+    /// When the pod last got further.
+    pub(crate) since: Duration,
+    progress: Option<(Stage, usize, usize)>,
+}
+
+/// The newest versions of all watched objects of one namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    objects: BTreeMap<Key, Value>,
+    pods: BTreeMap<String, History>,
+    current_since: BTreeMap<Key, Duration>,
+}
+
+impl Observed {
+    /// Takes the newest version of an object; `at` is the time since the watcher was opened.
+    pub fn apply(&mut self, kind: Kind, mut object: Value, at: Duration) {
+        // Members of a list come without their kind.
+        if let Some(map) = object.as_object_mut() {
+            map.entry("kind").or_insert_with(|| kind.name().into());
+            map.entry("apiVersion").or_insert_with(|| kind.api_version().into());
+        }
+        let key = Key::new(kind, text(&object, "/metadata/name"));
+        if kind == Kind::Pod {
+            let uid = text(&object, "/metadata/uid").to_owned();
+            self.pods.entry(uid).or_default().record(&object, at);
+        }
+        if assess(&object).state == State::Current {
+            self.current_since.entry(key.clone()).or_insert(at);
+        } else {
+            self.current_since.remove(&key);
+        }
+        self.objects.insert(key, object);
+    }
+
+    /// Forgets an object that was deleted.
+    pub fn remove(&mut self, kind: Kind, object: &Value) {
+        let key = Key::new(kind, text(object, "/metadata/name"));
+        let uid = text(object, "/metadata/uid");
+        // The same name may have come back already, as another object.
+        if self.objects.get(&key).is_some_and(|it| text(it, "/metadata/uid") == uid) {
+            self.objects.remove(&key);
+            self.current_since.remove(&key);
+        }
+        self.pods.remove(uid);
+    }
+
+    /// Takes a complete list of one kind: what is not in it is gone.
+    pub fn replace(&mut self, kind: Kind, objects: Vec<Value>, at: Duration) {
+        let names: BTreeSet<&str> = objects.iter().map(|it| text(it, "/metadata/name")).collect();
+        let gone: Vec<Value> = self
+            .list(kind)
+            .filter(|it| !names.contains(text(it, "/metadata/name")))
+            .cloned()
+            .collect();
+        gone.iter().for_each(|it| self.remove(kind, it));
+        objects.into_iter().for_each(|it| self.apply(kind, it, at));
+    }
+
+    /// Starts the clocks of all pods anew, after a time in which nothing could be seen.
+    pub fn restart_clocks(&mut self, at: Duration) {
+        self.pods.values_mut().for_each(|it| it.since = at);
+    }
+
+    /// The newest version of an object.
+    pub fn get(&self, key: &Key) -> Option<&Value> {
+        self.objects.get(key)
+    }
+
+    /// All objects of one kind, by name.
+    pub fn list(&self, kind: Kind) -> impl Iterator<Item = &Value> {
+        let first = Key::new(kind, "");
+        self.objects.range(first..).take_while(move |(key, _)| key.kind == kind).map(|(_, it)| it)
+    }
+
+    /// The objects of one kind that this owner made.
+    pub fn owned<'a>(&'a self, kind: Kind, uid: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.list(kind).filter(move |it| owned_by(it, uid))
+    }
+
+    /// The events about the object with this uid, newest first.
+    pub fn events(&self, uid: &str) -> Vec<&Value> {
+        let mut events: Vec<&Value> = self
+            .list(Kind::Event)
+            .filter(|it| !uid.is_empty() && text(it, "/involvedObject/uid") == uid)
+            .collect();
+        events.sort_by_key(|it| std::cmp::Reverse(event_time(it)));
+        events
+    }
+
+    /// Since when an object has been current without a break.
+    pub fn current_since(&self, key: &Key) -> Option<Duration> {
+        self.current_since.get(key).copied()
+    }
+
+    /// The Secrets that some Job declares to make ([`PRODUCES`]), unless that Job has failed.
+    pub fn products(&self) -> BTreeSet<String> {
+        self.list(Kind::Job)
+            .filter(|it| assess(it).state != State::Failed)
+            .flat_map(|it| annotation(it, PRODUCES).split(','))
+            .map(|it| it.trim().to_owned())
+            .filter(|it| !it.is_empty())
+            .collect()
+    }
+
+    pub(crate) fn history(&self, pod: &Value) -> Option<&History> {
+        self.pods.get(text(pod, "/metadata/uid"))
+    }
+}
+
+/// When an event happened last, in the form that sorts as text.
+pub fn event_time(event: &Value) -> &str {
+    ["/series/lastObservedTime", "/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"]
+        .iter()
+        .map(|it| text(event, it))
+        .find(|it| !it.is_empty())
+        .unwrap_or_default()
+}
+
+impl History {
+    fn record(&mut self, pod: &Value, at: Duration) {
+        for field in ["/status/initContainerStatuses", "/status/containerStatuses"] {
+            for container in list(pod, field) {
+                self.record_exits(container);
+                self.record_pull(container);
+            }
+        }
+        let progress = Some((stage(pod), parts_done(pod), self.own_exits()));
+        if progress != self.progress {
+            self.progress = progress;
+            self.since = at;
+        }
+    }
+
+    fn record_exits(&mut self, container: &Value) {
+        let exits = self.exits.entry(text(container, "/name").to_owned()).or_default();
+        for field in ["/lastState/terminated", "/state/terminated"] {
+            let Some(ended) = container.pointer(field) else { continue };
+            let exit = Exit {
+                started_at: text(ended, "/startedAt").to_owned(),
+                finished_at: text(ended, "/finishedAt").to_owned(),
+                code: number(ended, "/exitCode").unwrap_or(0),
+                reason: text(ended, "/reason").to_owned(),
+                message: text(ended, "/message").trim().to_owned(),
+            };
+            let is_new = exits.iter().all(|it| {
+                (&it.started_at, &it.finished_at) != (&exit.started_at, &exit.finished_at)
+            });
+            if is_new {
+                exits.push(exit);
+            }
+        }
+    }
+
+    fn record_pull(&mut self, container: &Value) {
+        if text(container, "/state/waiting/reason") == "ErrImagePull" {
+            let name = text(container, "/name").to_owned();
+            let message = text(container, "/state/waiting/message").to_owned();
+            *self.pull_failures.entry(name.clone()).or_default() += 1;
+            self.pull_errors.insert(name, message);
+        }
+    }
+
+    /// Exits that the program made itself. What the kubelet killed for a failing probe is no
+    /// progress: the time that the probes grant must not begin anew with each kill.
+    fn own_exits(&self) -> usize {
+        let is_own = |it: &&Exit| !matches!(it.code, 137 | 143) || it.reason == "OOMKilled";
+        self.exits.values().flatten().filter(is_own).count()
+    }
+}
+
+/// How many containers have come up or ended well.
+fn parts_done(pod: &Value) -> usize {
+    let done = |it: &&Value| {
+        it.pointer("/started") == Some(&Value::Bool(true))
+            || number(it, "/state/terminated/exitCode") == Some(0)
+    };
+    let ready = |it: &&Value| it.pointer("/ready") == Some(&Value::Bool(true));
+    let all = || {
+        ["/status/initContainerStatuses", "/status/containerStatuses"]
+            .into_iter()
+            .flat_map(|field| list(pod, field))
+    };
+    all().filter(done).count() + all().filter(ready).count()
+}
