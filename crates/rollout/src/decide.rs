@@ -1,5 +1,6 @@
 //! What happens to one wanted object.
 
+use manifests::difference::Leaf;
 use serde_json::{Value, json};
 
 use crate::{
@@ -119,11 +120,7 @@ async fn refused(
 ///
 /// The successor is dry-run under another name, so that the server fills in its defaults; the labels
 /// that each Job gets for itself are left out.
-async fn recreated(
-    server: &Server,
-    wanted: &Wanted,
-    live: &Value,
-) -> Result<Vec<crate::Leaf>, Error> {
+async fn recreated(server: &Server, wanted: &Wanted, live: &Value) -> Result<Vec<Leaf>, Error> {
     let mut probe = wanted.object.clone();
     let stem: String = wanted.id.name.chars().take(50).collect();
     probe["metadata"]["name"] = json!(format!("{stem}-next"));

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use kube::core::Status;
+use manifests::ObjectId;
 use serde::Serialize;
-
-use crate::ObjectId;
 
 /// One reason why an object cannot be rolled out as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -62,31 +61,11 @@ impl fmt::Display for Refusal {
 /// The errors of this crate. Every message fits after "failed to".
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A document of the bundle lacks apiVersion, kind or metadata.name.
-    #[error(
-        "read the bundle: not a Kubernetes object: `{start}`\nhint: every object needs apiVersion, kind and metadata.name"
-    )]
+    /// The server answered with something that has no apiVersion, kind or name.
+    #[error("understand the API server: not a Kubernetes object: `{start}`")]
     NotAnObject {
-        /// How the document starts.
+        /// How the answer starts.
         start: String,
-    },
-    /// Two documents of the bundle are the same object.
-    #[error(
-        "read the bundle: `{object}` is defined twice\nhint: overlays patch objects of the base, they don't define them again"
-    )]
-    Twice {
-        /// The object.
-        object: ObjectId,
-    },
-    /// The wave annotation is not a number.
-    #[error(
-        "order the bundle: `{object}` has wave `{text}`\nhint: mlflow-gke.dev/wave is a whole number, \"0\" to \"4\""
-    )]
-    Wave {
-        /// The object.
-        object: String,
-        /// The annotation's value.
-        text: String,
     },
     /// The server has no such kind.
     #[error(

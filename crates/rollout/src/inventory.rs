@@ -3,13 +3,14 @@
 //! Labels alone don't tell what to prune: a copied manifest carries them too, and finding every
 //! labelled object means asking for every kind there is.
 
+use manifests::ObjectId;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    Error, ObjectId, Owner,
-    object::{applied_fields, meta},
+    Error, Owner,
+    object::{applied_fields, meta, same},
 };
 
 /// The ConfigMap's name.
@@ -28,13 +29,24 @@ pub(crate) struct Inventory {
 /// One object of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    #[serde(flatten)]
+    #[serde(flatten, with = "Id")]
     pub(crate) id: ObjectId,
     /// The last revision whose bundle had the object.
     pub(crate) revision: u64,
     /// The fingerprint of the object when we last saw it equal to what was wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seen: Option<String>,
+}
+
+/// How an identity is written into the list.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "ObjectId", rename_all = "camelCase")]
+struct Id {
+    api_version: String,
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    name: String,
 }
 
 impl Inventory {
@@ -83,12 +95,6 @@ impl Inventory {
     pub(crate) fn remove(&mut self, id: &ObjectId) {
         self.entries.retain(|it| !same(&it.id, id));
     }
-}
-
-/// Equality across API versions: apps/v1 and apps/v2 of a Deployment are one object.
-pub(crate) fn same(one: &ObjectId, other: &ObjectId) -> bool {
-    (one.group(), &one.kind, &one.namespace, &one.name)
-        == (other.group(), &other.kind, &other.namespace, &other.name)
 }
 
 /// A digest of what was wanted and of the server's record of what we own in the live object.

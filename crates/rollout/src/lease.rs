@@ -11,13 +11,14 @@ use std::{
 };
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp, fmt::rfc2822};
+use manifests::ObjectId;
 use serde_json::{Value, json};
 use tokio::{
     task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use crate::{Error, MANAGED_BY, MANAGER, ObjectId, Server};
+use crate::{Error, MANAGED_BY, MANAGER, Server};
 
 const NAME: &str = "mlflow-xtask-deploy";
 /// How long a lease lasts after its last renewal, in seconds.

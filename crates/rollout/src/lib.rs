@@ -21,11 +21,10 @@ mod rollout;
 mod server;
 mod write;
 
-pub use compare::Leaf;
 pub use diff::diff;
 pub use error::{Code, Error, Refusal};
 pub use lease::Holder;
-pub use object::{ENVIRONMENT, MANAGED_BY, MANAGER, ObjectId, Owner, WAVE};
+pub use object::{ENVIRONMENT, MANAGED_BY, MANAGER, Owner};
 pub use plan::{Action, Change, Options, Plan, plan};
 pub use preflight::{Preflight, preflight};
 pub use rollout::{Applied, Pruned, Rollout, Step, Target, Waiter};

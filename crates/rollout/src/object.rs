@@ -1,8 +1,7 @@
 //! Rendered objects, what they are called, and how we mark the ones that are ours.
 
-use std::{cmp::Ordering, fmt};
-
-use serde::{Deserialize, Serialize};
+use manifests::ObjectId;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -13,68 +12,32 @@ pub const MANAGER: &str = "mlflow-xtask";
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The label that says which environment an object belongs to.
 pub const ENVIRONMENT: &str = "mlflow-gke.dev/environment";
-/// The annotation that says in which wave an object is applied.
-pub const WAVE: &str = "mlflow-gke.dev/wave";
 
-/// The name of an object across API versions: group, kind, namespace and name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ObjectId {
-    /// The group and version the object was last seen with. It is no part of the order.
-    pub api_version: String,
-    /// `Deployment`, `Service`, …
-    pub kind: String,
-    /// Absent for objects of the cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// `metadata.name`.
-    pub name: String,
+/// What a live object, or one that we made, is called.
+pub(crate) fn id_of(object: &Value) -> Result<ObjectId, Error> {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+    let (Some(api_version), Some(kind), Some(name)) =
+        (text("/apiVersion"), text("/kind"), text("/metadata/name"))
+    else {
+        return Err(Error::NotAnObject { start: object.to_string().chars().take(80).collect() });
+    };
+    Ok(ObjectId {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        namespace: text("/metadata/namespace").map(str::to_owned),
+        name: name.to_owned(),
+    })
 }
 
-impl ObjectId {
-    /// The identity of a rendered or live object.
-    pub fn of(object: &Value) -> Result<ObjectId, Error> {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
-        let (Some(api_version), Some(kind), Some(name)) =
-            (text("/apiVersion"), text("/kind"), text("/metadata/name"))
-        else {
-            return Err(Error::NotAnObject {
-                start: object.to_string().chars().take(80).collect(),
-            });
-        };
-        Ok(ObjectId {
-            api_version: api_version.to_owned(),
-            kind: kind.to_owned(),
-            namespace: text("/metadata/namespace").map(str::to_owned),
-            name: name.to_owned(),
-        })
-    }
-
-    /// The API group, empty for the core group.
-    pub fn group(&self) -> &str {
-        self.api_version.rsplit_once('/').map_or("", |(group, _)| group)
-    }
-
-    fn key(&self) -> (Option<&str>, &str, &str, &str) {
-        (self.namespace.as_deref(), self.group(), &self.kind, &self.name)
-    }
+/// The API group, empty for the core group.
+pub(crate) fn group(id: &ObjectId) -> &str {
+    id.api_version.rsplit_once('/').map_or("", |(group, _)| group)
 }
 
-impl Ord for ObjectId {
-    fn cmp(&self, other: &ObjectId) -> Ordering {
-        self.key().cmp(&other.key()).then_with(|| self.api_version.cmp(&other.api_version))
-    }
-}
-
-impl PartialOrd for ObjectId {
-    fn partial_cmp(&self, other: &ObjectId) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl fmt::Display for ObjectId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.kind.to_ascii_lowercase(), self.name)
-    }
+/// Equality across API versions: apps/v1 and apps/v2 of a Deployment are one object.
+pub(crate) fn same(one: &ObjectId, other: &ObjectId) -> bool {
+    (group(one), &one.kind, &one.namespace, &one.name)
+        == (group(other), &other.kind, &other.namespace, &other.name)
 }
 
 /// Whose objects a rollout works on.
@@ -126,20 +89,6 @@ impl Owner {
 /// A label of an object.
 pub(crate) fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
     object.get("metadata")?.get("labels")?.get(name)?.as_str()
-}
-
-/// The wave an object is applied in; 0 without an annotation.
-pub(crate) fn wave(object: &Value) -> Result<u32, Error> {
-    let text = object
-        .get("metadata")
-        .and_then(|it| it.get("annotations"))
-        .and_then(|it| it.get(WAVE))
-        .and_then(Value::as_str);
-    let Some(text) = text else { return Ok(0) };
-    text.parse().map_err(|_| Error::Wave {
-        object: ObjectId::of(object).map_or_else(|_| "an object".to_owned(), |it| it.to_string()),
-        text: text.to_owned(),
-    })
 }
 
 /// The entries of `metadata.managedFields`.

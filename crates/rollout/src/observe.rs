@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::join;
+use manifests::ObjectId;
 use serde_json::Value;
 
 use crate::{
-    Change, Code, Error, ObjectId, Options, Owner, Refusal, Server,
-    inventory::{Entry, Inventory, same},
+    Change, Code, Error, Options, Owner, Refusal, Server,
+    inventory::{Entry, Inventory},
     kinds::Kind,
-    object::meta,
+    object::{id_of, meta, same},
     plan::Wanted,
     server::together,
 };
@@ -67,7 +68,7 @@ pub(crate) async fn observe(
     let (inventory, namespaces, labelled) = (inventory?, namespaces?, lists?);
     let mut live = BTreeMap::new();
     for object in labelled.iter().chain(namespaces.values()) {
-        live.insert(ObjectId::of(object)?, object.clone());
+        live.insert(id_of(object)?, object.clone());
     }
     let missing = wanted.iter().map(|it| &it.id).filter(|id| {
         let reachable = id.namespace.as_ref().is_none_or(|it| namespaces.contains_key(it));
@@ -76,7 +77,7 @@ pub(crate) async fn observe(
     let missing: Vec<&ObjectId> = missing.collect();
     for object in together(missing.into_iter().map(|id| server.get(id))).await {
         if let Some(object) = object? {
-            live.insert(ObjectId::of(&object)?, object);
+            live.insert(id_of(&object)?, object);
         }
     }
     let foreign = inventory.as_ref().and_then(|it| owner.foreign(it));
@@ -119,7 +120,7 @@ async fn namespaces(
     let mut found = BTreeMap::new();
     for namespace in together(ids.iter().map(|id| server.get(id))).await {
         if let Some(namespace) = namespace? {
-            found.insert(ObjectId::of(&namespace)?.name, namespace);
+            found.insert(id_of(&namespace)?.name, namespace);
         }
     }
     Ok(found)

@@ -1,16 +1,15 @@
 //! What a rollout would do, found out without a write.
 
-use std::collections::BTreeMap;
-
+use manifests::{Bundle, ObjectId, difference::Leaf};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    Error, Leaf, ObjectId, Owner, Server,
+    Error, Owner, Server,
     decide::{self, Verdict},
-    inventory::{Inventory, same},
+    inventory::{self, Inventory},
     leftover,
-    object::wave,
+    object::{id_of, same},
     observe::{self, Observed},
     server::together,
 };
@@ -141,7 +140,7 @@ pub(crate) struct Wanted {
 /// Compares the bundle with the cluster. Reads and dry-runs only.
 pub async fn plan(
     server: &Server,
-    bundle: &[Value],
+    bundle: &Bundle,
     owner: &Owner,
     options: Options,
 ) -> Result<Plan, Error> {
@@ -180,24 +179,20 @@ pub async fn plan(
     })
 }
 
-/// Reads the bundle: marks every object, fills in its namespace and finds its kind.
-async fn read(server: &Server, bundle: &[Value], owner: &Owner) -> Result<Vec<Wanted>, Error> {
-    let mut wanted: BTreeMap<ObjectId, Wanted> = BTreeMap::new();
-    for object in bundle {
-        let mut object = object.clone();
-        let named = ObjectId::of(&object)?;
-        let namespaced = server.kind(&named.api_version, &named.kind).await?.namespaced;
-        if namespaced && named.namespace.is_none() {
-            object["metadata"]["namespace"] = owner.namespace.clone().into();
+/// Marks every object as ours, fills in its namespace and finds out where its kind lives.
+async fn read(server: &Server, bundle: &Bundle, owner: &Owner) -> Result<Vec<Wanted>, Error> {
+    let mut wanted = Vec::new();
+    for object in &bundle.objects {
+        let (mut id, mut value) = (object.id.clone(), object.value.clone());
+        let namespaced = server.kind(&id.api_version, &id.kind).await?.namespaced;
+        if namespaced && id.namespace.is_none() {
+            value["metadata"]["namespace"] = owner.namespace.clone().into();
+            id.namespace = Some(owner.namespace.clone());
         }
-        owner.stamp(&mut object);
-        let id = ObjectId::of(&object)?;
-        let item = Wanted { wave: wave(&object)?, object, namespaced, id: id.clone() };
-        if wanted.insert(id.clone(), item).is_some() {
-            return Err(Error::Twice { object: id });
-        }
+        owner.stamp(&mut value);
+        wanted.push(Wanted { id, wave: object.wave, object: value, namespaced });
     }
-    Ok(wanted.into_values().collect())
+    Ok(wanted)
 }
 
 /// Objects of the cluster come first in a wave: a namespace must be there before what it holds.
@@ -230,10 +225,10 @@ fn notes(changes: &[Change], observed: &Observed) -> Vec<String> {
         }
     }
     for live in &observed.labelled {
-        let Ok(id) = ObjectId::of(live) else { continue };
+        let Ok(id) = id_of(live) else { continue };
         let known = changes.iter().any(|it| same(&it.id, &id))
             || observed.inventory.entry(&id).is_some()
-            || id.name == crate::inventory::NAME;
+            || id.name == inventory::NAME;
         if !known {
             notes.push(format!("{id} carries our labels but is in no inventory; it is left alone"));
         }

@@ -5,12 +5,11 @@
 //! milliseconds what would otherwise be seen as a rollout that never ends.
 
 use kube::core::Status;
+use manifests::ObjectId;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{
-    Action, Change, Code, Error, ObjectId, Plan, Refusal, Server, refuse, server::together,
-};
+use crate::{Action, Change, Code, Error, Plan, Refusal, Server, refuse, server::together};
 
 /// What preflight found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -2,7 +2,8 @@
 
 use kube::core::Status;
 
-use crate::{Code, ObjectId, Refusal};
+use crate::{Code, Refusal};
+use manifests::ObjectId;
 
 /// A field that another manager owns.
 pub(crate) struct Conflict {

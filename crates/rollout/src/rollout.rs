@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use manifests::ObjectId;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    Action, Change, Error, Holder, ObjectId, Plan, Server,
+    Action, Change, Error, Holder, Plan, Server,
     inventory::{Entry, Inventory, fingerprint},
     lease::Held,
     object::{generation, meta},

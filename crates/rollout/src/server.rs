@@ -14,9 +14,14 @@ use kube::{
     client::Body,
     core::Request,
 };
+use manifests::ObjectId;
 use serde_json::Value;
 
-use crate::{Error, MANAGER, ObjectId, kinds::Kind, object::meta};
+use crate::{
+    Error, MANAGER,
+    kinds::Kind,
+    object::{id_of, meta},
+};
 
 /// How many requests are under way at once.
 ///
@@ -99,7 +104,7 @@ impl Server {
 
     /// Server-side apply. Returns the object as it is, or would be, afterwards.
     pub(crate) async fn apply(&self, object: &Value, mode: Mode) -> Result<Value, Error> {
-        let id = ObjectId::of(object)?;
+        let id = id_of(object)?;
         let params = PatchParams {
             dry_run: mode.dry_run,
             force: mode.force,
@@ -121,7 +126,7 @@ impl Server {
 
     /// Creates an object that must not exist yet.
     pub(crate) async fn create(&self, object: &Value, dry_run: bool) -> Result<Value, Error> {
-        let id = ObjectId::of(object)?;
+        let id = id_of(object)?;
         let params = PostParams { dry_run, field_manager: Some(MANAGER.to_owned()) };
         let request = self.path(&id).await?.create(&params, object.to_string().into_bytes());
         self.send("create", &id, request).await
@@ -129,7 +134,7 @@ impl Server {
 
     /// Replaces the version of an object that `object` was read from, and only that.
     pub(crate) async fn replace(&self, object: &Value) -> Result<Value, Error> {
-        let id = ObjectId::of(object)?;
+        let id = id_of(object)?;
         let params = PostParams { dry_run: false, field_manager: Some(MANAGER.to_owned()) };
         let body = object.to_string().into_bytes();
         let request = self.path(&id).await?.replace(&id.name, &params, body);
@@ -140,7 +145,7 @@ impl Server {
     ///
     /// Its dependents are collected in the background, so the name is free at once.
     pub(crate) async fn delete(&self, live: &Value) -> Result<(), Error> {
-        let id = ObjectId::of(live)?;
+        let id = id_of(live)?;
         let same = Preconditions {
             uid: meta(live, "uid").map(str::to_owned),
             resource_version: meta(live, "resourceVersion").map(str::to_owned),

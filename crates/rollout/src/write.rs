@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::{
     Action, Change, Error, MANAGER, Server,
-    object::{managers, meta},
+    object::{id_of, managers, meta},
     server::Mode,
 };
 
@@ -76,7 +76,7 @@ async fn adopt(server: &Server, change: &Change) -> Result<(), Error> {
 
 /// Deletes a Job and sees it gone.
 async fn replace(server: &Server, live: &Value) -> Result<(), Error> {
-    let id = crate::ObjectId::of(live)?;
+    let id = id_of(live)?;
     // Its status may have moved on since the plan; what we delete is identified by its uid.
     let mut identified = live.clone();
     if let Some(metadata) = identified["metadata"].as_object_mut() {
