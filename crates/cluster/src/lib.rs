@@ -1,1 +1,28 @@
-//! The local kind cluster.
+//! The local kind cluster and everything that it is built from.
+//!
+//! Nothing comes from a container registry: Kubernetes and its companions are compiled from Go
+//! modules, base systems are unpacked from Debian packages, MLflow comes from its Python package.
+//! What was built is in a [`Cache`] outside the checkout, by the hash of what it was built from.
+//! A cluster is known to be ours by its node's image; any other is left alone.
+
+pub mod base;
+mod builder;
+mod cache;
+mod cluster;
+pub mod daemon;
+mod digest;
+pub mod docker;
+mod error;
+mod host;
+pub mod image;
+pub mod node;
+mod poll;
+pub mod program;
+pub mod python;
+
+pub use builder::{Builder, free_mib};
+pub use cache::{Cache, Recipe};
+pub use cluster::{Cluster, Up, kubectl, render};
+pub use digest::Digest;
+pub use error::Error;
+pub use host::Host;

@@ -1,0 +1,401 @@
+//! The local cluster itself: made by kind, started again, taken away.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use events::Log;
+use process::{Call, Line, cmd};
+
+use crate::builder::Builder;
+use crate::docker::{self, Container};
+use crate::error::Error;
+use crate::image::{self, Built};
+use crate::node::{self, NODE_IMAGE};
+use crate::poll;
+use crate::program::{self, shell};
+
+/// `kind create cluster` takes twelve seconds on an idle machine with two cores.
+const CREATE_LIMIT: Duration = Duration::from_secs(5 * 60);
+const NODE_LIMIT: Duration = Duration::from_secs(2 * 60);
+/// Where the node finds the image archives of the cache.
+const IMAGES_IN_NODE: &str = "/images";
+
+/// A local cluster by its name.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// The name that kind knows it by.
+    pub name: String,
+    /// The folder with what we know of it.
+    folder: PathBuf,
+}
+
+/// Whether a cluster had to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Up {
+    /// It was there and running.
+    Running,
+    /// It was there and stopped; it runs again.
+    Started,
+    /// It was made.
+    Created,
+}
+
+/// What Docker knows about the cluster's node.
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Absent,
+    Foreign {
+        image: String,
+    },
+    /// Made by us, to the end.
+    Ours(Container),
+    /// Made by us, but not to the end: its making was interrupted.
+    Unfinished,
+}
+
+impl Cluster {
+    /// The cluster called `name`; nothing is looked at yet.
+    #[must_use]
+    pub fn named(builder: &Builder, name: &str) -> Self {
+        Self { name: name.to_owned(), folder: builder.cache.root().join("clusters").join(name) }
+    }
+
+    /// The kubeconfig that only this project reads. The user's own is never touched.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    /// The name of the cluster's context in [`Self::kubeconfig`].
+    #[must_use]
+    pub fn context(&self) -> String {
+        format!("kind-{}", self.name)
+    }
+
+    /// The name of the one node and of its container.
+    #[must_use]
+    pub fn node(&self) -> String {
+        format!("{}-control-plane", self.name)
+    }
+
+    /// Brings the cluster up with the given images loaded and the add-ons applied.
+    ///
+    /// # Errors
+    /// A part could not be built, kind failed, or a cluster of that name is not ours.
+    pub fn up(&self, builder: &Builder, images: &[Built]) -> Result<Up, Error> {
+        let _lock = builder.cache.lock_name(&builder.log, &format!("cluster-{}", self.name))?;
+        let up = match self.state()? {
+            State::Foreign { image } => {
+                return Err(Error::ForeignCluster { name: self.name.clone(), image });
+            }
+            State::Ours(container) if container.state == "running" => Up::Running,
+            State::Ours(container) => {
+                self.start(&builder.log, &container)?;
+                Up::Started
+            }
+            State::Unfinished => {
+                builder.log.note("an interrupted run left half a cluster: making it anew");
+                self.delete(builder)?;
+                self.create(builder, images)?;
+                Up::Created
+            }
+            State::Absent => {
+                self.create(builder, images)?;
+                Up::Created
+            }
+        };
+        self.load(&builder.log, images)?;
+        self.apply_addons(builder)?;
+        Ok(up)
+    }
+
+    /// Takes the cluster away, with its volumes. Returns whether there was one.
+    ///
+    /// # Errors
+    /// The cluster of that name is not ours, or kind failed.
+    pub fn down(&self, builder: &Builder) -> Result<bool, Error> {
+        let _lock = builder.cache.lock_name(&builder.log, &format!("cluster-{}", self.name))?;
+        match self.state()? {
+            State::Absent => {
+                drop(std::fs::remove_dir_all(&self.folder));
+                Ok(false)
+            }
+            State::Foreign { image } => {
+                Err(Error::ForeignCluster { name: self.name.clone(), image })
+            }
+            State::Ours(_) | State::Unfinished => {
+                let step =
+                    builder.log.step("cluster-down", format!("remove the cluster {}", self.name));
+                self.delete(builder)?;
+                if docker::containers("label=io.x-k8s.kind.cluster")?.is_empty() {
+                    docker::remove_idle_network("kind")?;
+                }
+                step.done("");
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether the cluster is ours and its node runs.
+    ///
+    /// # Errors
+    /// Docker does not answer, or the cluster of that name is not ours.
+    pub fn is_running(&self) -> Result<bool, Error> {
+        match self.state()? {
+            State::Foreign { image } => {
+                Err(Error::ForeignCluster { name: self.name.clone(), image })
+            }
+            State::Ours(container) => Ok(container.state == "running"),
+            State::Absent | State::Unfinished => Ok(false),
+        }
+    }
+
+    /// The images that the node's containerd has, by name.
+    ///
+    /// # Errors
+    /// The node does not run.
+    pub fn loaded(&self) -> Result<Vec<String>, Error> {
+        let command = ["ctr", "--namespace=k8s.io", "images", "list", "--quiet"];
+        let names = docker::exec(&self.node(), &command, NODE_LIMIT)?;
+        Ok(names.lines().map(str::to_owned).collect())
+    }
+
+    /// Loads what the node lacks, straight from the cache's archives.
+    ///
+    /// # Errors
+    /// An archive could not be read, or the node does not run.
+    pub fn load(&self, log: &Log, images: &[Built]) -> Result<(), Error> {
+        let loaded = self.loaded()?;
+        for built in images.iter().filter(|it| !loaded.contains(&it.reference())) {
+            let step =
+                log.step(&format!("load-{}", built.name), format!("load the {} image", built.name));
+            self.import(built)?;
+            step.done("");
+        }
+        Ok(())
+    }
+
+    fn import(&self, built: &Built) -> Result<(), Error> {
+        let archive = format!("{IMAGES_IN_NODE}/{}/{}/image.tar", built.name, built.tag);
+        let command = ["ctr", "--namespace=k8s.io", "images", "import", archive.as_str()];
+        docker::exec(&self.node(), &command, NODE_LIMIT)?;
+        Ok(())
+    }
+
+    /// Ours is what runs our node image; finished is what has the id that we wrote down at the end.
+    fn state(&self) -> Result<State, Error> {
+        let nodes = docker::containers(&format!("label=io.x-k8s.kind.cluster={}", self.name))?;
+        let finished = std::fs::read_to_string(self.folder.join("node-id")).unwrap_or_default();
+        Ok(judge(nodes, finished.trim()))
+    }
+
+    fn create(&self, builder: &Builder, images: &[Built]) -> Result<(), Error> {
+        let node_image = node::obtain_image(builder)?;
+        let kind = program::obtain_go(builder, program::go_program("kind")?)?;
+        std::fs::create_dir_all(&self.folder).map_err(Error::file("create", &self.folder))?;
+        let config = self.write_config(builder)?;
+        let step =
+            builder.log.step("cluster-create", format!("create the kind cluster {}", self.name));
+        let (tell, told) = channel();
+        let importer = self.import_beside(told, images);
+        let (name, kubeconfig) = (&self.name, self.kubeconfig());
+        let sh = shell()?;
+        let call = cmd!(
+            sh,
+            "{kind} create cluster --name={name} --kubeconfig={kubeconfig} --config={config} --image={node_image} --wait=0s"
+        );
+        let mut on_line = |line: Line<'_>| self.on_kind_line(line.text, &tell, &step);
+        let created = Call::new(call, CREATE_LIMIT).without_trust().lines(&mut on_line).run();
+        drop(tell);
+        // What could not be imported here is imported by `load`, which tells why if it fails again.
+        drop(importer.join());
+        created?;
+        let nodes = docker::containers(&format!("label=io.x-k8s.kind.cluster={}", self.name))?;
+        let id = nodes.first().map_or("", |it| it.id.as_str());
+        let marker = self.folder.join("node-id");
+        std::fs::write(&marker, id).map_err(Error::file("write", marker))?;
+        step.done("");
+        Ok(())
+    }
+
+    fn on_kind_line(&self, line: &str, tell: &Sender<()>, step: &events::Step) {
+        step.progress(line.trim());
+        // From here on kubeadm waits for the control plane, and containerd has time for us.
+        if line.contains("Starting control-plane") {
+            let _ = tell.send(());
+        }
+    }
+
+    /// Imports the images while kubeadm works: both wait more than they compute.
+    fn import_beside(&self, told: Receiver<()>, images: &[Built]) -> std::thread::JoinHandle<()> {
+        let (cluster, images) = (self.clone(), images.to_vec());
+        std::thread::spawn(move || {
+            if told.recv().is_ok() {
+                for built in &images {
+                    drop(cluster.import(built));
+                }
+            }
+        })
+    }
+
+    /// The checkout's configuration, and the cache's images mounted into the node.
+    fn write_config(&self, builder: &Builder) -> Result<PathBuf, Error> {
+        let source = builder.root.join("deploy/cluster/kind.yaml");
+        let text = std::fs::read_to_string(&source).map_err(Error::file("read", &source))?;
+        let images = builder.cache.root().join("image");
+        std::fs::create_dir_all(&images).map_err(Error::file("create", &images))?;
+        let path = self.folder.join("kind.yaml");
+        std::fs::write(&path, with_images(&text, &images)).map_err(Error::file("write", &path))?;
+        Ok(path)
+    }
+
+    fn delete(&self, builder: &Builder) -> Result<(), Error> {
+        let kind = program::obtain_go(builder, program::go_program("kind")?)?;
+        let (name, kubeconfig) = (&self.name, self.kubeconfig());
+        let sh = shell()?;
+        let call = cmd!(sh, "{kind} delete cluster --name={name} --kubeconfig={kubeconfig}");
+        Call::new(call, NODE_LIMIT).without_trust().run()?;
+        match std::fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::file("remove", &self.folder)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn start(&self, log: &Log, container: &Container) -> Result<(), Error> {
+        let step = log.step("cluster-start", format!("start the cluster {} again", self.name));
+        docker::start(&container.id)?;
+        poll::until("the node's API server", NODE_LIMIT, || self.ready())?;
+        step.done("");
+        Ok(())
+    }
+
+    /// Why the API server does not answer, if it does not.
+    fn ready(&self) -> Result<(), String> {
+        let command =
+            ["kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "get", "--raw=/readyz"];
+        docker::exec(&self.node(), &command, Duration::from_secs(10))
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Applies DNS and fake-gcs-server with the node's own kubectl.
+    fn apply_addons(&self, builder: &Builder) -> Result<(), Error> {
+        let tag = image::IMAGES.iter().find(|it| it.name == "fake-gcs-server");
+        let tag = tag.map(|it| it.tag(&builder.root)).transpose()?.unwrap_or_default();
+        let mut manifests = String::new();
+        for folder in ["deploy/cluster/addons", "fake-gcs"] {
+            manifests.push_str(&render(builder, &builder.root.join(folder))?);
+            manifests.push_str("\n---\n");
+        }
+        let manifests = manifests.replace(
+            &image::reference("fake-gcs-server", "dev"),
+            &image::reference("fake-gcs-server", &tag),
+        );
+        let applied = self.folder.join("addons.yaml");
+        if std::fs::read_to_string(&applied).is_ok_and(|it| it == manifests) {
+            return Ok(());
+        }
+        let step = builder.log.step("cluster-addons", "apply DNS and fake-gcs-server");
+        let command = [
+            "kubectl",
+            "--kubeconfig=/etc/kubernetes/admin.conf",
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=mlflow-xtask",
+            "--filename=-",
+        ];
+        docker::exec_with_input(&self.node(), &command, manifests.clone(), NODE_LIMIT)?;
+        std::fs::write(&applied, manifests).map_err(Error::file("write", applied))?;
+        step.done("");
+        Ok(())
+    }
+}
+
+/// Whose cluster it is, from its nodes and the node that we wrote down.
+fn judge(nodes: Vec<Container>, finished: &str) -> State {
+    if let Some(foreign) = nodes.iter().find(|it| !it.image.starts_with(NODE_IMAGE)) {
+        return State::Foreign { image: foreign.image.clone() };
+    }
+    match nodes.into_iter().next() {
+        None => State::Absent,
+        Some(node) if node.id == finished => State::Ours(node),
+        Some(_) => State::Unfinished,
+    }
+}
+
+/// kind's configuration with a mount of the image archives on its first node.
+fn with_images(config: &str, images: &Path) -> String {
+    let mount = format!(
+        "  - role: control-plane\n    extraMounts:\n      - hostPath: {}\n        containerPath: {IMAGES_IN_NODE}\n        readOnly: true\n",
+        images.display()
+    );
+    config.replace("  - role: control-plane\n", &mount)
+}
+
+/// The manifests of a Kustomize folder, by the kubectl of this project's Kubernetes.
+///
+/// # Errors
+/// The folder does not render, or kubectl could not be built.
+pub fn render(builder: &Builder, folder: &Path) -> Result<String, Error> {
+    let kubectl = kubectl(builder)?;
+    let sh = shell()?;
+    let call = Call::new(cmd!(sh, "{kubectl} kustomize {folder}"), NODE_LIMIT).without_trust();
+    Ok(call.run()?.stdout)
+}
+
+/// This project's kubectl: the Kubernetes program under that name. Every environment renders with
+/// it, whatever else is on PATH.
+///
+/// # Errors
+/// It could not be built.
+pub fn kubectl(builder: &Builder) -> Result<PathBuf, Error> {
+    let kubernetes = program::obtain_go(builder, program::go_program("kubernetes")?)?;
+    let link = builder.cache.root().join("bin").join("kubectl");
+    if std::fs::read_link(&link).is_ok_and(|it| it == kubernetes) {
+        return Ok(link);
+    }
+    let folder = builder.cache.root().join("bin");
+    std::fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
+    let new = folder.join(format!("kubectl.{}", std::process::id()));
+    std::os::unix::fs::symlink(&kubernetes, &new).map_err(Error::file("create", &new))?;
+    std::fs::rename(&new, &link).map_err(Error::file("create", &link))?;
+    Ok(link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(id: &str, image: &str) -> Container {
+        Container { id: id.into(), image: image.into(), state: "running".into() }
+    }
+
+    #[test]
+    fn a_cluster_of_another_image_is_foreign() {
+        let state = judge(vec![container("1", "kindest/node:v1.36.1")], "1");
+        assert_eq!(state, State::Foreign { image: "kindest/node:v1.36.1".into() });
+    }
+
+    #[test]
+    fn a_cluster_whose_making_was_interrupted_is_unfinished() {
+        let ours = container("1", &format!("{NODE_IMAGE}abc"));
+        assert_eq!(judge(vec![ours.clone()], ""), State::Unfinished);
+        assert_eq!(judge(vec![ours.clone()], "2"), State::Unfinished);
+        assert_eq!(judge(vec![ours.clone()], "1"), State::Ours(ours));
+        assert_eq!(judge(vec![], "1"), State::Absent);
+    }
+
+    #[test]
+    fn the_images_are_mounted_into_the_node() {
+        let config = with_images("nodes:\n  - role: control-plane\nx: 1\n", Path::new("/c/image"));
+        assert!(
+            config.contains("hostPath: /c/image\n        containerPath: /images\n"),
+            "{config}"
+        );
+        assert!(config.ends_with("x: 1\n"));
+    }
+}

@@ -1,0 +1,100 @@
+//! The Docker daemon: found, or started where none runs.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use process::{Call, cmd};
+
+use crate::builder::Builder;
+use crate::docker::{self, Daemon};
+use crate::error::Error;
+use crate::host::Host;
+use crate::poll;
+use crate::program::{self, shell};
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// The daemon, started when none answers and we may.
+///
+/// # Errors
+/// It does not start, or we may not start it.
+pub fn ensure(builder: &Builder, host: &Host) -> Result<Daemon, Error> {
+    let error = match docker::daemon() {
+        Ok(daemon) => return Ok(daemon),
+        Err(error) => error,
+    };
+    let _lock = builder.cache.lock_name(&builder.log, "dockerd")?;
+    if let Ok(daemon) = docker::daemon() {
+        return Ok(daemon);
+    }
+    if !host.is_root {
+        return Err(error);
+    }
+    start(builder, host)?;
+    docker::daemon()
+}
+
+/// Through systemd where it manages services; by hand elsewhere.
+fn start(builder: &Builder, host: &Host) -> Result<(), Error> {
+    let sh = shell()?;
+    let wrapper = match host.has_sys_resource {
+        true => None,
+        false => Some(program::obtain_runtime_wrapper(builder)?),
+    };
+    let step = builder.log.step("dockerd-start", "start the Docker daemon");
+    let log = builder.cache.root().join("dockerd.log");
+    if host.has_systemd {
+        Call::new(cmd!(sh, "systemctl start docker"), START_LIMIT).run()?;
+    } else {
+        let dockerd = process::find("dockerd")
+            .ok_or_else(|| Error::NoDaemon { reason: "`dockerd` is not installed".to_owned() })?;
+        let runtime = wrapper.iter().flat_map(|wrapper| {
+            let wrapper = wrapper.display();
+            [format!("--add-runtime=fitted={wrapper}"), "--default-runtime=fitted".to_owned()]
+        });
+        let file = File::create(&log).map_err(Error::file("create", &log))?;
+        let id = Call::new(cmd!(sh, "{dockerd} {runtime...}"), START_LIMIT).detach(file)?;
+        let path = id_file(builder);
+        std::fs::write(&path, id.to_string()).map_err(Error::file("write", path))?;
+    }
+    poll::until("the Docker daemon", START_LIMIT, || {
+        docker::daemon().map(drop).map_err(|error| format!("{error}; its log is {}", log.display()))
+    })?;
+    step.done("");
+    Ok(())
+}
+
+/// Ends the daemon that we started, when it has nothing left to run. Another's is left alone.
+///
+/// # Errors
+/// The client failed.
+pub fn stop_if_ours(builder: &Builder) -> Result<bool, Error> {
+    let path = id_file(builder);
+    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(false) };
+    let Some(id) = text.trim().parse().ok().and_then(rustix::process::Pid::from_raw) else {
+        return Ok(false);
+    };
+    let program = std::fs::read_to_string(format!("/proc/{}/comm", id.as_raw_nonzero()));
+    if !program.is_ok_and(|name| name.trim() == "dockerd") {
+        drop(std::fs::remove_file(&path));
+        return Ok(false);
+    }
+    if !docker::containers("status=running")?.is_empty() {
+        return Ok(false);
+    }
+    let step = builder.log.step("dockerd-stop", "stop the Docker daemon that was started for this");
+    rustix::process::kill_process(id, rustix::process::Signal::TERM)
+        .map_err(|error| Error::Other(format!("cannot end dockerd ({}): {error}", text.trim())))?;
+    poll::until("the end of the Docker daemon", START_LIMIT, || match docker::daemon() {
+        Ok(_) => Err("it still answers".to_owned()),
+        Err(_) => Ok(()),
+    })?;
+    drop(std::fs::remove_file(&path));
+    step.done("");
+    Ok(true)
+}
+
+fn id_file(builder: &Builder) -> PathBuf {
+    builder.cache.root().join("dockerd.pid")
+}

@@ -1,0 +1,179 @@
+//! Calls of the Docker client.
+
+use std::path::Path;
+use std::time::Duration;
+
+use process::{Call, Line, cmd};
+
+use crate::error::Error;
+use crate::program::shell;
+
+const QUICK: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(20 * 60);
+
+/// What the daemon says of itself.
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct Daemon {
+    /// For instance `20.10.24+dfsg1`.
+    #[serde(rename = "ServerVersion")]
+    pub version: String,
+    /// The runtime that containers get unless they ask for another.
+    #[serde(rename = "DefaultRuntime")]
+    pub default_runtime: String,
+    /// Where the daemon keeps its files.
+    #[serde(rename = "DockerRootDir")]
+    pub root: String,
+}
+
+/// The daemon, when one answers.
+///
+/// # Errors
+/// [`Error::NoDaemon`] with the client's reason.
+pub fn daemon() -> Result<Daemon, Error> {
+    let sh = shell()?;
+    let call = Call::new(cmd!(sh, "docker info --format '{{{{json .}}}}'"), QUICK);
+    let (status, output) = call.status()?;
+    let daemon: Result<Daemon, _> = serde_json::from_str(output.stdout.trim());
+    match daemon {
+        Ok(daemon) if status.success() && !daemon.version.is_empty() => Ok(daemon),
+        _ => {
+            let report: serde_json::Value =
+                serde_json::from_str(output.stdout.trim()).unwrap_or_default();
+            let reason = report["ServerErrors"][0].as_str().unwrap_or("no answer").to_owned();
+            Err(Error::NoDaemon { reason })
+        }
+    }
+}
+
+/// Whether the daemon has the image.
+///
+/// # Errors
+/// The client failed for another reason.
+pub fn has_image(image: &str) -> Result<bool, Error> {
+    let sh = shell()?;
+    let call = Call::new(cmd!(sh, "docker image inspect --format '{{{{.Id}}}}' {image}"), QUICK);
+    Ok(call.status()?.0.success())
+}
+
+/// Makes an image of the files in a tar archive.
+///
+/// # Errors
+/// The client failed.
+pub fn import(archive: &Path, image: &str) -> Result<(), Error> {
+    let sh = shell()?;
+    Call::new(cmd!(sh, "docker import {archive} {image}"), LONG).run()?;
+    Ok(())
+}
+
+/// Builds the folder's Dockerfile with the classic builder, without a network: every input is in the
+/// folder already, so a build gives the same everywhere.
+///
+/// # Errors
+/// The client failed.
+pub fn build(
+    context: &Path,
+    arguments: &[(&str, &str)],
+    images: &[String],
+    on_line: &mut dyn FnMut(Line<'_>),
+) -> Result<(), Error> {
+    let sh = shell()?;
+    let arguments = arguments.iter().map(|(name, value)| format!("--build-arg={name}={value}"));
+    let tags = images.iter().map(|image| format!("--tag={image}"));
+    let call =
+        cmd!(sh, "docker build --network=none --force-rm {arguments...} {tags...} {context}")
+            .env("DOCKER_BUILDKIT", "0");
+    Call::new(call, LONG).lines(on_line).run()?;
+    Ok(())
+}
+
+/// Writes images to a tar archive.
+///
+/// # Errors
+/// The client failed.
+pub fn save(images: &[String], archive: &Path) -> Result<(), Error> {
+    let sh = shell()?;
+    Call::new(cmd!(sh, "docker save --output={archive} {images...}"), LONG).run()?;
+    Ok(())
+}
+
+/// Reads images from a tar archive.
+///
+/// # Errors
+/// The client failed.
+pub fn load(archive: &Path) -> Result<(), Error> {
+    let sh = shell()?;
+    Call::new(cmd!(sh, "docker load --quiet --input={archive}"), LONG).run()?;
+    Ok(())
+}
+
+/// A container, as `docker ps --all` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// The container's id.
+    pub id: String,
+    /// Its image, by the name that it was started with.
+    pub image: String,
+    /// `running`, `exited`, `created`, `paused`, …
+    pub state: String,
+}
+
+/// The containers that match a filter, for instance `label=io.x-k8s.kind.cluster=NAME`.
+///
+/// # Errors
+/// The client failed.
+pub fn containers(filter: &str) -> Result<Vec<Container>, Error> {
+    let sh = shell()?;
+    let format = "{{.ID}}\t{{.Image}}\t{{.State}}";
+    let call = cmd!(sh, "docker ps --all --no-trunc --filter={filter} --format={format}");
+    let output = Call::new(call, QUICK).run()?;
+    let containers = output.stdout.lines().filter_map(|line| {
+        let mut parts = line.split('\t').map(str::to_owned);
+        Some(Container { id: parts.next()?, image: parts.next()?, state: parts.next()? })
+    });
+    Ok(containers.collect())
+}
+
+/// Starts a container that has stopped.
+///
+/// # Errors
+/// The client failed.
+pub fn start(container: &str) -> Result<(), Error> {
+    let sh = shell()?;
+    Call::new(cmd!(sh, "docker start {container}"), QUICK).run()?;
+    Ok(())
+}
+
+/// Runs a command in a container and gives what it printed.
+///
+/// # Errors
+/// The command failed, or the container does not run.
+pub fn exec(container: &str, command: &[&str], limit: Duration) -> Result<String, Error> {
+    let sh = shell()?;
+    let output = Call::new(cmd!(sh, "docker exec {container} {command...}"), limit).run()?;
+    Ok(output.stdout)
+}
+
+/// As [`exec`], with something to read on stdin.
+///
+/// # Errors
+/// The command failed, or the container does not run.
+pub fn exec_with_input(
+    container: &str,
+    command: &[&str],
+    input: String,
+    limit: Duration,
+) -> Result<String, Error> {
+    let sh = shell()?;
+    let call = cmd!(sh, "docker exec --interactive {container} {command...}");
+    Ok(Call::new(call, limit).input(input).run()?.stdout)
+}
+
+/// Removes a network that nobody uses. One that is used, or gone, is left as it is.
+///
+/// # Errors
+/// The client is not there.
+pub fn remove_idle_network(network: &str) -> Result<(), Error> {
+    let sh = shell()?;
+    Call::new(cmd!(sh, "docker network rm {network}"), QUICK).status()?;
+    Ok(())
+}

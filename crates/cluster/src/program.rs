@@ -1,0 +1,221 @@
+//! The programs that are compiled here: from Go modules pinned in `tools/`, and two of our own.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use events::Step;
+use process::{Call, Line, Shell, cmd};
+
+use crate::builder::Builder;
+use crate::cache::Recipe;
+use crate::digest::Digest;
+use crate::error::Error;
+
+/// The slowest, Kubernetes, takes eight to ten minutes on two cores; this is for a busy machine.
+const LIMIT: Duration = Duration::from_secs(45 * 60);
+
+/// A program compiled from a Go module.
+#[derive(Debug, PartialEq, Eq)]
+pub struct GoProgram {
+    /// The file's name.
+    pub name: &'static str,
+    /// The folder below `tools/` whose `go.mod` pins it.
+    module: &'static str,
+    /// The package to compile.
+    package: &'static str,
+    /// Build tags: what is left out.
+    tags: &'static str,
+}
+
+/// containerd's snapshotters for file systems that a node never has.
+const CONTAINERD_TAGS: &str = "no_btrfs,no_devmapper,no_zfs";
+
+/// All Go programs, in the order in which their shared parts are best compiled.
+pub const GO_PROGRAMS: [GoProgram; 9] = [
+    GoProgram { name: "kind", module: "kind", package: "sigs.k8s.io/kind", tags: "" },
+    GoProgram { name: "kubernetes", module: "kubernetes", package: ".", tags: "" },
+    GoProgram { name: "etcd", module: "etcd", package: "go.etcd.io/etcd/server/v3", tags: "" },
+    GoProgram {
+        name: "containerd",
+        module: "containerd",
+        package: "github.com/containerd/containerd/v2/cmd/containerd",
+        tags: CONTAINERD_TAGS,
+    },
+    GoProgram {
+        name: "containerd-shim-runc-v2",
+        module: "containerd",
+        package: "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+        tags: CONTAINERD_TAGS,
+    },
+    GoProgram {
+        name: "ctr",
+        module: "containerd",
+        package: "github.com/containerd/containerd/v2/cmd/ctr",
+        tags: CONTAINERD_TAGS,
+    },
+    GoProgram { name: "coredns", module: "coredns", package: ".", tags: "" },
+    GoProgram {
+        name: "fake-gcs-server",
+        module: "fake-gcs-server",
+        package: "github.com/fsouza/fake-gcs-server",
+        tags: "",
+    },
+    GoProgram {
+        name: "cloud-sql-proxy",
+        module: "cloud-sql-proxy",
+        package: "github.com/GoogleCloudPlatform/cloud-sql-proxy/v2",
+        tags: "",
+    },
+];
+
+/// The Go program called `name`.
+///
+/// # Errors
+/// There is none of that name.
+pub fn go_program(name: &str) -> Result<&'static GoProgram, Error> {
+    GO_PROGRAMS
+        .iter()
+        .find(|it| it.name == name)
+        .ok_or_else(|| Error::Other(format!("`{name}` is not a program of this project")))
+}
+
+/// The version of Kubernetes, as `tools/kubernetes/go.mod` pins it: `v1.36.3`.
+///
+/// # Errors
+/// The file is missing or names no version.
+pub fn kubernetes_version(root: &Path) -> Result<String, Error> {
+    let path = root.join("tools/kubernetes/go.mod");
+    let text = std::fs::read_to_string(&path).map_err(Error::file("read", &path))?;
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix("k8s.io/kubernetes "))
+        .find_map(|version| version.split_whitespace().next().map(str::to_owned))
+        .ok_or_else(|| Error::Other(format!("`{}` requires no k8s.io/kubernetes", path.display())))
+}
+
+/// The program's file, compiled when the cache lacks it.
+///
+/// # Errors
+/// The compiler failed, or is not there.
+pub fn obtain_go(builder: &Builder, program: &GoProgram) -> Result<PathBuf, Error> {
+    let folder = builder.root.join("tools").join(program.module);
+    let ldflags = ldflags(builder, program)?;
+    let key = {
+        let mut digest = Digest::default();
+        digest.add("recipe", "go-1");
+        digest.add("architecture", std::env::consts::ARCH);
+        digest.add("package", program.package);
+        digest.add("tags", program.tags);
+        digest.add("ldflags", &ldflags);
+        digest.add_folder(&folder)?;
+        digest.finish()
+    };
+    let title = format!("compile {} from its Go module", program.name);
+    let recipe = Recipe { kind: "program", name: program.name, key: &key, title };
+    let result = builder.cache.obtain(&builder.log, &recipe, |out, step| {
+        builder.need_space(out, 3 * 1024)?;
+        compile_go(program, &folder, &ldflags, &out.join(program.name), step)
+    })?;
+    Ok(result.join(program.name))
+}
+
+/// kubeadm refuses a Kubernetes that does not know its own version.
+fn ldflags(builder: &Builder, program: &GoProgram) -> Result<String, Error> {
+    if program.name != "kubernetes" {
+        return Ok("-s -w".to_owned());
+    }
+    let version = kubernetes_version(&builder.root)?;
+    let mut numbers = version.trim_start_matches('v').split('.');
+    let (major, minor) = (numbers.next().unwrap_or("1"), numbers.next().unwrap_or("0"));
+    let at = "k8s.io/component-base/version";
+    Ok(format!(
+        "-s -w -X {at}.gitVersion={version} -X {at}.gitMajor={major} -X {at}.gitMinor={minor}"
+    ))
+}
+
+fn compile_go(
+    program: &GoProgram,
+    folder: &Path,
+    ldflags: &str,
+    out: &Path,
+    step: &Step,
+) -> Result<(), Error> {
+    let sh = shell()?;
+    let (package, tags) = (program.package, program.tags);
+    let call =
+        cmd!(sh, "go build -C {folder} -v -tags={tags} -ldflags={ldflags} -o {out} {package}")
+            .env("CGO_ENABLED", "0")
+            // The compiler has memory to spare here and spends a tenth of its time collecting it.
+            .env("GOGC", "400")
+            .env("GOFLAGS", "-mod=readonly -trimpath -buildvcs=false")
+            .env("GOWORK", "off");
+    let mut n_packages = 0;
+    let mut on_line = |line: Line<'_>| {
+        n_packages += 1;
+        step.progress(&format!("{n_packages} packages, {}", line.text));
+    };
+    Call::new(call, LIMIT).lines(&mut on_line).run()?;
+    Ok(())
+}
+
+/// The runtime wrapper, linked statically: it runs on the host and inside the node.
+///
+/// # Errors
+/// The compiler failed.
+pub fn obtain_runtime_wrapper(builder: &Builder) -> Result<PathBuf, Error> {
+    let name = "runtime-wrapper";
+    let folder = builder.root.join("crates").join(name);
+    let key = {
+        let mut digest = Digest::default();
+        digest.add("recipe", "rust-static-1");
+        digest.add_folder(&folder)?;
+        digest.finish()
+    };
+    let title = "compile the container runtime's wrapper".to_owned();
+    let recipe = Recipe { kind: "program", name, key: &key, title };
+    let result = builder.cache.obtain(&builder.log, &recipe, |out, step| {
+        let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+        let target = builder.cache.root().join("target-static");
+        let sh = shell()?;
+        sh.change_dir(&builder.root);
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let call = cmd!(
+            sh,
+            "{cargo} build --quiet --locked --release --package {name} --target {triple} --target-dir {target}"
+        )
+        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+        let mut on_line = |line: Line<'_>| step.progress(line.text);
+        Call::new(call, LIMIT).lines(&mut on_line).run()?;
+        let built = target.join(triple).join("release").join(name);
+        std::fs::copy(&built, out.join(name)).map_err(Error::file("copy", built))?;
+        Ok(())
+    })?;
+    Ok(result.join(name))
+}
+
+/// The program of the pause image: a page of C, linked statically.
+///
+/// # Errors
+/// The compiler failed, or is not there.
+pub fn obtain_pause(builder: &Builder) -> Result<PathBuf, Error> {
+    let source = builder.root.join("deploy/cluster/node/pause.c");
+    let key = {
+        let mut digest = Digest::default();
+        digest.add("recipe", "cc-static-1");
+        digest.add_file("pause.c", &source)?;
+        digest.finish()
+    };
+    let title = "compile pause".to_owned();
+    let recipe = Recipe { kind: "program", name: "pause", key: &key, title };
+    let result = builder.cache.obtain(&builder.log, &recipe, |out, _| {
+        let sh = shell()?;
+        let out = out.join("pause");
+        Call::new(cmd!(sh, "cc -static -Os -s -o {out} {source}"), LIMIT).run()?;
+        Ok(())
+    })?;
+    Ok(result.join("pause"))
+}
+
+/// A shell in the present folder; making one fails only when that folder is gone.
+pub(crate) fn shell() -> Result<Shell, Error> {
+    Shell::new().map_err(|error| Error::Other(error.to_string()))
+}
