@@ -6,15 +6,18 @@ import warnings
 
 # Hardly anything that an import makes is garbage, so looking for it costs a tenth of the start.
 gc.disable()
-# Two warnings about MLflow's own imports tell its operator nothing.
 warnings.filterwarnings("ignore", message=r"starlette\.middleware\.wsgi is deprecated")
+
+from mlflow_image import absent, settings, traffic  # noqa: E402
+
+absent.install()
 
 from mlflow.server.fastapi_app import app  # noqa: E402
 from mlflow.server.handlers import initialize_backend_stores  # noqa: E402
 
-from mlflow_image import settings  # noqa: E402
-
 __all__ = ["app"]
+
+traffic.install()
 
 initialize_backend_stores(
     settings.backend_store(), settings.registry_store(), settings.DEFAULT_ARTIFACT_ROOT

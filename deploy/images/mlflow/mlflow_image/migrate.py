@@ -4,12 +4,13 @@ MLflow's own upgrade takes no lock across pods: two at once corrupt the history.
 the session that holds it, so that it is gone when this process dies.
 """
 
+import gc
 import os
 import signal
 import sys
 import time
 
-from mlflow_image import database, log, settings
+from mlflow_image import absent, database, log, settings
 
 CONNECT_TIMEOUT_S = 60
 LOCK_TIMEOUT_S = 600
@@ -39,6 +40,8 @@ def lock(connection, timeout_s: float) -> None:
 
 def migrate(found: str | None) -> None:
     """Runs MLflow's own functions; imported here because they cost seconds."""
+    gc.disable()
+    absent.install()
     from mlflow.store.db import utils
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 

@@ -1,5 +1,6 @@
 """mlflow-server: the tracking server in one process, instead of the six of `mlflow server`."""
 
+import gc
 import logging
 import os
 import signal
@@ -7,8 +8,9 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 
-from mlflow_image import database, log, settings
+from mlflow_image import absent, database, log, settings
 
 DATABASE_TIMEOUT_S = 30
 # A migration of a large database takes its time; the server comes back when the kubelet restarts it.
@@ -73,7 +75,11 @@ def main() -> None:
         waiting.join()
         uvicorn.run("mlflow_image.application:app", workers=workers, **options)
         return
+    # A warning about MLflow's own imports tells its operator nothing.
+    warnings.filterwarnings("ignore", message=r"starlette\.middleware\.wsgi is deprecated")
     # The import is most of the start; the stores are opened at its end, after the wait.
+    gc.disable()
+    absent.install()
     import mlflow.server.fastapi_app  # noqa: F401
 
     waiting.join()
