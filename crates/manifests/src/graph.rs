@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     Bundle, Object,
-    pods::{self, PodTemplate, items, text},
+    pods::{self, Container, PodTemplate, items, text},
 };
 
 /// The annotation on a Job with the objects it makes when it runs, such as `Secret/mlflow-database`.
@@ -94,60 +94,56 @@ fn is_met(bundle: &Bundle, produced: &BTreeSet<(&str, &str)>, it: &Reference<'_>
 }
 
 fn of_template<'a>(template: &PodTemplate<'a>) -> Vec<Reference<'a>> {
-    let mut found = vec![Reference {
-        from: template.object,
-        field: format!("{}.serviceAccountName", template.path),
-        kind: "ServiceAccount",
-        name: template.service_account(),
-        key: None,
-        optional: false,
-    }];
-    let mut add = |kind, source: Option<&'a Value>, name: &str, field: String, keys: &[&'a str]| {
-        let Some(source) = source else { return };
-        let Some(name) = text(source, name) else { return };
-        let optional = source.get("optional") == Some(&Value::Bool(true));
-        let reference = |key| {
-            let (from, field) = (template.object, field.clone());
-            Reference { from, field, kind, name, key, optional }
-        };
-        match keys {
-            [] => found.push(reference(None)),
-            keys => found.extend(keys.iter().map(|it| reference(Some(*it)))),
-        }
-    };
+    let mut needs = Needs { from: template.object, found: Vec::new() };
+    let account = format!("{}.serviceAccountName", template.path);
+    needs.push("ServiceAccount", template.service_account(), account, None, false);
     for (index, it) in items(template.spec, "imagePullSecrets").enumerate() {
         let field = format!("{}.imagePullSecrets[{index}]", template.path);
-        add("Secret", Some(it), "name", field, &[]);
+        needs.add("Secret", Some(it), "name", field, &[]);
     }
     for volume in items(template.spec, "volumes") {
         let name = text(volume, "name").unwrap_or("?");
-        let field = |kind: &str| format!("{}.volumes[name={name}].{kind}", template.path);
-        let of_secret = keys(volume.get("secret"));
-        add("Secret", volume.get("secret"), "secretName", field("secret"), &of_secret);
-        let of_config = keys(volume.get("configMap"));
-        add("ConfigMap", volume.get("configMap"), "name", field("configMap"), &of_config);
-        let claim = volume.get("persistentVolumeClaim");
-        add("PersistentVolumeClaim", claim, "claimName", field("persistentVolumeClaim"), &[]);
-        for (index, source) in
-            volume.get("projected").into_iter().flat_map(|it| items(it, "sources")).enumerate()
-        {
-            let field = |kind: &str| format!("{}[{index}].{kind}", field("projected.sources"));
-            add(
-                "Secret",
-                source.get("secret"),
-                "name",
-                field("secret"),
-                &keys(source.get("secret")),
-            );
-            let of_config = keys(source.get("configMap"));
-            add("ConfigMap", source.get("configMap"), "name", field("configMap"), &of_config);
-        }
+        needs.of_volume(volume, &format!("{}.volumes[name={name}]", template.path));
     }
     for container in template.containers() {
+        needs.of_container(&container);
+    }
+    needs.found
+}
+
+/// The needs of one object as they are collected.
+struct Needs<'a> {
+    from: &'a Object,
+    found: Vec<Reference<'a>>,
+}
+
+impl<'a> Needs<'a> {
+    fn of_volume(&mut self, volume: &'a Value, path: &str) {
+        let claim = volume.get("persistentVolumeClaim");
+        let field = format!("{path}.persistentVolumeClaim");
+        self.add("PersistentVolumeClaim", claim, "claimName", field, &[]);
+        self.of_source(volume, "secretName", path);
+        let projected = volume.get("projected").into_iter();
+        for (index, source) in projected.flat_map(|it| items(it, "sources")).enumerate() {
+            self.of_source(source, "name", &format!("{path}.projected.sources[{index}]"));
+        }
+    }
+
+    /// A Secret's name has another field in a volume than in a projected source.
+    fn of_source(&mut self, source: &'a Value, secret_name: &str, path: &str) {
+        for (kind, field, name) in
+            [("Secret", "secret", secret_name), ("ConfigMap", "configMap", "name")]
+        {
+            let inner = source.get(field);
+            self.add(kind, inner, name, format!("{path}.{field}"), &keys(inner));
+        }
+    }
+
+    fn of_container(&mut self, container: &Container<'a>) {
         for (index, it) in items(container.value, "envFrom").enumerate() {
             let field = format!("{}.envFrom[{index}]", container.path);
-            add("ConfigMap", it.get("configMapRef"), "name", field.clone(), &[]);
-            add("Secret", it.get("secretRef"), "name", field, &[]);
+            self.add("ConfigMap", it.get("configMapRef"), "name", field.clone(), &[]);
+            self.add("Secret", it.get("secretRef"), "name", field, &[]);
         }
         for it in items(container.value, "env") {
             let field = format!("{}.env[name={}]", container.path, text(it, "name").unwrap_or("?"));
@@ -155,11 +151,42 @@ fn of_template<'a>(template: &PodTemplate<'a>) -> Vec<Reference<'a>> {
             for (kind, source) in [("Secret", "secretKeyRef"), ("ConfigMap", "configMapKeyRef")] {
                 let source = from.get(source);
                 let key = source.and_then(|it| text(it, "key"));
-                add(kind, source, "name", field.clone(), key.as_slice());
+                self.add(kind, source, "name", field.clone(), key.as_slice());
             }
         }
     }
-    found
+
+    /// What `source` names in its field `name`, as a whole or key by key.
+    fn add(
+        &mut self,
+        kind: &'static str,
+        source: Option<&'a Value>,
+        name: &str,
+        field: String,
+        keys: &[&'a str],
+    ) {
+        let Some(source) = source else { return };
+        let Some(name) = text(source, name) else { return };
+        let optional = source.get("optional") == Some(&Value::Bool(true));
+        if keys.is_empty() {
+            self.push(kind, name, field, None, optional);
+            return;
+        }
+        for key in keys {
+            self.push(kind, name, field.clone(), Some(key), optional);
+        }
+    }
+
+    fn push(
+        &mut self,
+        kind: &'static str,
+        name: &'a str,
+        field: String,
+        key: Option<&'a str>,
+        optional: bool,
+    ) {
+        self.found.push(Reference { from: self.from, field, kind, name, key, optional });
+    }
 }
 
 /// The keys that a volume takes out of its source, none when it takes all.

@@ -164,7 +164,6 @@ fn a_local_environment_differs_from_its_google_twin_in_this_and_nothing_else() {
     let common = [
         "+ networkpolicy/mlflow-to-google-emulation",
         "configmap/mlflow-config data.DEFAULT_ARTIFACT_ROOT",
-        "configmap/mlflow-config data.MLFLOW_WORKERS",
         "configmap/mlflow-config data.STORAGE_EMULATOR_HOST",
         "configmap/mlflow-config metadata.name",
         "configmap/mlflow-settings data",
@@ -331,7 +330,7 @@ fn the_servers_hosts_are_its_own_names_and_no_others() {
             .iter()
             .flat_map(|it| [(*it).to_owned(), format!("{it}:*")])
             .collect();
-        expected.insert("[::1]:*".to_owned());
+        expected.insert("[[]::1]:*".to_owned());
         for suffix in ["", ".mlflow", ".mlflow.svc", ".mlflow.svc.cluster.local"] {
             expected.insert(format!("mlflow{suffix}"));
             expected.insert(format!("mlflow{suffix}:5000"));
