@@ -16,6 +16,7 @@ pub use cause::Cause;
 use crate::{
     budget::{Allowances, budget, stage},
     fields::{number, text},
+    history::complaint,
     observed::{Key, Kind, Observed},
     status::{State, Status, assess},
 };
@@ -70,6 +71,9 @@ pub struct Rules {
     pub produced: BTreeSet<String>,
     /// How many exits with the same code prove a crash loop.
     pub exits: usize,
+    /// What was seen before this time is no proof. The same pod may have failed for a reason that
+    /// has just been mended, and look so until the kubelet tries again.
+    pub since: Duration,
     /// Time for what no manifest bounds.
     pub allow: Allowances,
     /// How hints begin, such as `kubectl --context kind-mlflow-gke --namespace mlflow`.
@@ -82,6 +86,7 @@ impl Default for Rules {
             autoscaler: false,
             produced: BTreeSet::new(),
             exits: 2,
+            since: Duration::ZERO,
             allow: Allowances::default(),
             kubectl: "kubectl".to_owned(),
         }
@@ -233,22 +238,35 @@ impl Case<'_> {
         if let Some(late) = verdicts.iter().find(|it| matches!(it, Verdict::Late(_))) {
             return late.clone();
         }
-        if status.state == State::Failed {
-            let cause = Cause::new(self.target.key.to_string(), &status.reason, status.message);
-            return Verdict::Late(self.best_evidence(&verdicts).unwrap_or(cause));
+        // A pod within its own budget outweighs a deadline of the whole workload that passed before
+        // what was wrong was mended.
+        if let Some(waiting) = verdicts.into_iter().find(Verdict::is_waiting) {
+            return waiting;
         }
-        verdicts.into_iter().find(Verdict::is_waiting).unwrap_or_else(|| {
-            Verdict::waiting(Cause::new(
-                self.target.key.to_string(),
-                &status.reason,
-                status.message,
-            ))
-        })
+        let cause = Cause::new(self.target.key.to_string(), &status.reason, status.message);
+        match status.state {
+            State::Failed => Verdict::Late(cause),
+            _ => Verdict::waiting(cause),
+        }
     }
 
-    /// What the pods say, for a workload that says only that it took too long.
-    fn best_evidence(&self, verdicts: &[Verdict]) -> Option<Cause> {
-        verdicts.iter().find_map(|it| it.cause().cloned())
+    /// Whether a complaint of an object or its container proves anything: it began since
+    /// [`Rules::since`], or an event has repeated it.
+    fn is_proof(&self, object: &Value, container: &str, message: &str) -> bool {
+        let history = self.seen.history(object);
+        let begun = history.and_then(|it| it.complains_since(&complaint(container, message)));
+        let repeats = |event: &&Value| {
+            let is_about_it = text(event, "/reason") == "FailedCreate"
+                || text(event, "/message").contains(message);
+            is_about_it && self.is_new(event)
+        };
+        begun.is_none_or(|it| it >= self.rules.since)
+            || self.seen.events(text(object, "/metadata/uid")).iter().any(repeats)
+    }
+
+    /// Whether this event has come, or come again, since [`Rules::since`].
+    fn is_new(&self, event: &Value) -> bool {
+        self.seen.applied_at(Kind::Event, event) >= self.rules.since
     }
 
     /// The verdict for a pod that no rule condemns: wait for what its own manifest grants.

@@ -7,6 +7,7 @@
 pub mod budget;
 pub mod diagnosis;
 mod fields;
+mod history;
 pub mod observed;
 pub mod status;
 
@@ -26,6 +27,7 @@ pub mod tunnel;
 pub mod watch;
 
 pub use diagnosis::{Cause, Rules, Target, Verdict, diagnose};
+pub use history::Exit;
 pub use observed::{Key, Kind, Observed};
 pub use status::{State, Status, assess};
 

@@ -6,8 +6,8 @@
 //! watches has seen both, and this is where they are kept.
 
 use crate::{
-    budget::{Stage, stage},
-    fields::{annotation, list, number, owned_by, text},
+    fields::{annotation, owned_by, text},
+    history::History,
     status::{State, assess},
 };
 use serde_json::Value;
@@ -19,6 +19,9 @@ use std::{
 
 /// The annotation by which a Job says which Secrets it makes, separated by commas.
 pub const PRODUCES: &str = "mlflow-gke.dev/produces";
+
+/// Where an object says which version of itself it is.
+const VERSION: &str = "/metadata/resourceVersion";
 
 /// The kinds that a diagnosis reads, and a watcher therefore watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,40 +114,12 @@ impl fmt::Display for Key {
     }
 }
 
-/// One end of a container's run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exit {
-    /// When the run began, as the API server writes it (RFC 3339, UTC: sorts as text).
-    pub started_at: String,
-    /// When it ended.
-    pub finished_at: String,
-    /// The exit code.
-    pub code: i64,
-    /// `Error`, `OOMKilled`, `Completed`, `StartError`, …
-    pub reason: String,
-    /// The termination message, often empty.
-    pub message: String,
-}
-
-/// What is remembered of one pod.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct History {
-    /// Ends of runs by container, oldest first.
-    pub(crate) exits: BTreeMap<String, Vec<Exit>>,
-    /// The last text with which a pull failed, by container.
-    pub(crate) pull_errors: BTreeMap<String, String>,
-    /// How often a pull has failed, by container.
-    pub(crate) pull_failures: BTreeMap<String, u32>,
-    /// When the pod last got further.
-    pub(crate) since: Duration,
-    progress: Option<(Stage, usize, usize)>,
-}
-
 /// The newest versions of all watched objects of one namespace.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     objects: BTreeMap<Key, Value>,
-    pods: BTreeMap<String, History>,
+    histories: BTreeMap<String, History>,
+    applied_at: BTreeMap<Key, Duration>,
     current_since: BTreeMap<Key, Duration>,
 }
 
@@ -157,9 +132,12 @@ impl Observed {
             map.entry("apiVersion").or_insert_with(|| kind.api_version().into());
         }
         let key = Key::new(kind, text(&object, "/metadata/name"));
-        if kind == Kind::Pod {
+        if matches!(kind, Kind::Pod | Kind::ReplicaSet) {
             let uid = text(&object, "/metadata/uid").to_owned();
-            self.pods.entry(uid).or_default().record(&object, at);
+            self.histories.entry(uid).or_default().record(&object, at);
+        }
+        if self.objects.get(&key).is_none_or(|it| text(it, VERSION) != text(&object, VERSION)) {
+            self.applied_at.insert(key.clone(), at);
         }
         if assess(&object).state == State::Current {
             self.current_since.entry(key.clone()).or_insert(at);
@@ -176,9 +154,10 @@ impl Observed {
         // The same name may have come back already, as another object.
         if self.objects.get(&key).is_some_and(|it| text(it, "/metadata/uid") == uid) {
             self.objects.remove(&key);
+            self.applied_at.remove(&key);
             self.current_since.remove(&key);
         }
-        self.pods.remove(uid);
+        self.histories.remove(uid);
     }
 
     /// Takes a complete list of one kind: what is not in it is gone.
@@ -195,7 +174,7 @@ impl Observed {
 
     /// Starts the clocks of all pods anew, after a time in which nothing could be seen.
     pub fn restart_clocks(&mut self, at: Duration) {
-        self.pods.values_mut().for_each(|it| it.since = at);
+        self.histories.values_mut().for_each(|it| it.since = at);
     }
 
     /// The newest version of an object.
@@ -239,8 +218,14 @@ impl Observed {
             .collect()
     }
 
-    pub(crate) fn history(&self, pod: &Value) -> Option<&History> {
-        self.pods.get(text(pod, "/metadata/uid"))
+    pub(crate) fn history(&self, object: &Value) -> Option<&History> {
+        self.histories.get(text(object, "/metadata/uid"))
+    }
+
+    /// When this version of an event, or of any other object, came.
+    pub(crate) fn applied_at(&self, kind: Kind, object: &Value) -> Duration {
+        let key = Key::new(kind, text(object, "/metadata/name"));
+        self.applied_at.get(&key).copied().unwrap_or_default()
     }
 }
 
@@ -251,71 +236,4 @@ pub fn event_time(event: &Value) -> &str {
         .map(|it| text(event, it))
         .find(|it| !it.is_empty())
         .unwrap_or_default()
-}
-
-impl History {
-    fn record(&mut self, pod: &Value, at: Duration) {
-        for field in ["/status/initContainerStatuses", "/status/containerStatuses"] {
-            for container in list(pod, field) {
-                self.record_exits(container);
-                self.record_pull(container);
-            }
-        }
-        let progress = Some((stage(pod), parts_done(pod), self.own_exits()));
-        if progress != self.progress {
-            self.progress = progress;
-            self.since = at;
-        }
-    }
-
-    fn record_exits(&mut self, container: &Value) {
-        let exits = self.exits.entry(text(container, "/name").to_owned()).or_default();
-        for field in ["/lastState/terminated", "/state/terminated"] {
-            let Some(ended) = container.pointer(field) else { continue };
-            let exit = Exit {
-                started_at: text(ended, "/startedAt").to_owned(),
-                finished_at: text(ended, "/finishedAt").to_owned(),
-                code: number(ended, "/exitCode").unwrap_or(0),
-                reason: text(ended, "/reason").to_owned(),
-                message: text(ended, "/message").trim().to_owned(),
-            };
-            let is_new = exits.iter().all(|it| {
-                (&it.started_at, &it.finished_at) != (&exit.started_at, &exit.finished_at)
-            });
-            if is_new {
-                exits.push(exit);
-            }
-        }
-    }
-
-    fn record_pull(&mut self, container: &Value) {
-        if text(container, "/state/waiting/reason") == "ErrImagePull" {
-            let name = text(container, "/name").to_owned();
-            let message = text(container, "/state/waiting/message").to_owned();
-            *self.pull_failures.entry(name.clone()).or_default() += 1;
-            self.pull_errors.insert(name, message);
-        }
-    }
-
-    /// Exits that the program made itself. What the kubelet killed for a failing probe is no
-    /// progress: the time that the probes grant must not begin anew with each kill.
-    fn own_exits(&self) -> usize {
-        let is_own = |it: &&Exit| !matches!(it.code, 137 | 143) || it.reason == "OOMKilled";
-        self.exits.values().flatten().filter(is_own).count()
-    }
-}
-
-/// How many containers have come up or ended well.
-fn parts_done(pod: &Value) -> usize {
-    let done = |it: &&Value| {
-        it.pointer("/started") == Some(&Value::Bool(true))
-            || number(it, "/state/terminated/exitCode") == Some(0)
-    };
-    let ready = |it: &&Value| it.pointer("/ready") == Some(&Value::Bool(true));
-    let all = || {
-        ["/status/initContainerStatuses", "/status/containerStatuses"]
-            .into_iter()
-            .flat_map(|field| list(pod, field))
-    };
-    all().filter(done).count() + all().filter(ready).count()
 }

@@ -76,6 +76,8 @@ pub struct Watcher {
     messages: mpsc::UnboundedReceiver<Message>,
     disconnected: BTreeSet<Kind>,
     opened: Instant,
+    /// When the caller last had the floor: what was seen before its writes proves nothing about them.
+    since: Duration,
     _watches: JoinSet<()>,
 }
 
@@ -110,6 +112,7 @@ impl Watcher {
             seen,
             messages,
             disconnected: BTreeSet::new(),
+            since: opened.elapsed(),
             opened,
             _watches: watches,
         })
@@ -129,11 +132,16 @@ impl Watcher {
         &self.seen
     }
 
-    /// How each target stands now.
+    /// How each target stands now, by everything there is to see, however old.
     pub fn verdicts(&mut self, targets: &[Target]) -> Vec<(Key, Verdict)> {
+        self.verdicts_since(targets, Duration::ZERO)
+    }
+
+    fn verdicts_since(&mut self, targets: &[Target], since: Duration) -> Vec<(Key, Verdict)> {
         self.snapshot();
         let now = self.opened.elapsed();
-        let judge = |it: &Target| (it.key.clone(), diagnose(it, &self.seen, &self.rules, now));
+        let rules = Rules { since, ..self.rules.clone() };
+        let judge = |it: &Target| (it.key.clone(), diagnose(it, &self.seen, &rules, now));
         targets.iter().map(judge).collect()
     }
 
@@ -150,7 +158,7 @@ impl Watcher {
         let begun = Instant::now();
         let mut told: BTreeMap<Key, String> = BTreeMap::new();
         loop {
-            let mut verdicts = self.verdicts(targets);
+            let mut verdicts = self.verdicts_since(targets, self.since);
             if !self.disconnected.is_empty() {
                 verdicts.iter_mut().for_each(|(_, it)| blind(it));
             }
@@ -173,6 +181,7 @@ impl Watcher {
                 }
             }
             if is_over {
+                self.since = self.opened.elapsed();
                 return Ok(Outcome { verdicts, took: begun.elapsed() });
             }
             self.next_change(next_timer(&verdicts, deadline), &mut on_change).await?;

@@ -5,8 +5,9 @@ use super::{
     workload::{failed_attempts, name_of},
 };
 use crate::{
-    fields::{list, named, number, text},
-    observed::{Exit, Kind},
+    fields::{list, named, text},
+    history::Exit,
+    observed::Kind,
 };
 use serde_json::Value;
 
@@ -25,7 +26,10 @@ impl Case<'_> {
         match text(status, "/state/waiting/reason") {
             reason @ ("ErrImageNeverPull" | "InvalidImageName") => {
                 let cause = self.image_cause(pod, status, reason, message);
-                Some(Verdict::Impossible(cause))
+                Some(match self.is_proof(pod, name, message) {
+                    true => Verdict::Impossible(cause),
+                    false => self.by_budget(pod, cause),
+                })
             }
             reason @ ("ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable") => {
                 Some(self.pull(pod, status, reason))
@@ -61,10 +65,15 @@ impl Case<'_> {
             _ => shown,
         };
         let cause = self.image_cause(pod, status, reason, error);
-        let failures = history.and_then(|it| it.pull_failures.get(name)).copied().unwrap_or(0);
-        if message::is_pull_final(image_of(pod, name), error) {
+        let failures = history.and_then(|it| it.pull_failures.get(name));
+        let is_new = match failures {
+            Some(failures) => failures.last().is_some_and(|it| *it >= self.rules.since),
+            None => self.is_proof(pod, name, shown),
+        };
+        let failures = failures.into_iter().flatten().filter(|it| **it >= self.rules.since);
+        if is_new && message::is_pull_final(image_of(pod, name), error) {
             Verdict::Impossible(cause)
-        } else if message::is_pull_denied(error) && failures >= 3 {
+        } else if message::is_pull_denied(error) && failures.count() >= 3 {
             Verdict::Doomed(cause)
         } else {
             self.by_budget(pod, cause)
@@ -80,9 +89,9 @@ impl Case<'_> {
             let message = format!("waits for Secret `{secret}`, which a Job makes");
             return self.by_budget(pod, Cause { message, ..cause });
         }
-        match message::is_cache_delay(message) {
-            true => self.by_budget(pod, cause),
-            false => Verdict::Impossible(cause),
+        match self.is_proof(pod, name, message) && !message::is_cache_delay(message) {
+            true => Verdict::Impossible(cause),
+            false => self.by_budget(pod, cause),
         }
     }
 
@@ -93,7 +102,7 @@ impl Case<'_> {
         let exits = self.seen.history(pod)?.exits.get(name)?;
         let last = exits.last().filter(|it| is_failure(pod, name, it))?;
         let cause = self.exit_cause(pod, name, last);
-        if message::is_program_missing(&last.message) {
+        if message::is_program_missing(&last.message) && last.seen_at >= self.rules.since {
             return Some(Verdict::Impossible(cause.field("command")));
         }
         let counted = self.exits_that_count(pod, status, exits, last);
@@ -117,16 +126,18 @@ impl Case<'_> {
         let ready_at = self.dependencies_ready_at();
         let seen = exits
             .iter()
-            .filter(|it| is_failure(pod, name, it))
+            .filter(|it| is_failure(pod, name, it) && it.seen_at >= self.rules.since)
             .filter(|it| it.code == last.code && it.started_at.as_str() >= ready_at)
             .count();
-        // Restarts from before the watch are only counted; that is enough when nothing was missing
-        // at the time and no other code has been seen.
-        let restarts = number(status, "/restartCount").unwrap_or(0).max(0);
-        let ended = status.pointer("/state/running").is_none();
-        let counted = usize::try_from(restarts).unwrap_or(0) + usize::from(ended);
-        let is_uniform = exits.iter().all(|it| it.code == last.code);
-        if self.target.depends_on.is_empty() && is_uniform { seen.max(counted) } else { seen }
+        // Of restarts that came too fast to be seen, or before anybody watched, only the number is
+        // known; that is enough when nothing was missing at the time and no other code was seen.
+        let restarts = self.seen.history(pod).and_then(|it| it.restarts.get(name));
+        let restarts: Vec<_> = restarts.into_iter().flatten().collect();
+        let is_countable = self.target.depends_on.is_empty()
+            && exits.iter().all(|it| it.code == last.code && it.seen_at >= self.rules.since)
+            && restarts.iter().all(|it| **it >= self.rules.since);
+        let has_ended = status.pointer("/state/running").is_none();
+        if is_countable { seen.max(restarts.len() + usize::from(has_ended)) } else { seen }
     }
 
     /// When the last of the dependencies became current, as the API server writes it; empty when

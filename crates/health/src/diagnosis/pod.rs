@@ -59,7 +59,8 @@ impl Case<'_> {
             });
         }
         // Pods on their way out still hold their room.
-        match message::is_no_room(text) && !self.has_leaving_pods() {
+        let is_decided = message::is_no_room(text) && self.is_proof(pod, "", text);
+        match is_decided && !self.has_leaving_pods() {
             true => Some(Verdict::Impossible(cause)),
             false => Some(self.by_budget(pod, cause)),
         }
@@ -71,7 +72,7 @@ impl Case<'_> {
         let newest = events
             .iter()
             .find(|it| matches!(text(it, "/reason"), "NotTriggerScaleUp" | "TriggeredScaleUp"))?;
-        let is_refusal = text(newest, "/reason") == "NotTriggerScaleUp";
+        let is_refusal = text(newest, "/reason") == "NotTriggerScaleUp" && self.is_new(newest);
         is_refusal.then(|| text(newest, "/message").to_owned())
     }
 
@@ -87,6 +88,7 @@ impl Case<'_> {
             let event = events.iter().find(|it| {
                 matches!(text(it, "/reason"), "ProvisioningFailed" | "FailedBinding")
                     && message::is_provisioning_final(text(it, "/message"))
+                    && self.is_new(it)
             })?;
             let object = format!("persistentvolumeclaim/{name}");
             let cause = Cause::new(object, text(event, "/reason"), text(event, "/message"))
@@ -109,7 +111,7 @@ impl Case<'_> {
         let is_missing = reason.contains("not found") || reason.contains("non-existent");
         let may_pass = message::is_cache_delay(reason)
             || message::misses_one_of(reason, &self.products).is_some();
-        match is_missing && !may_pass {
+        match is_missing && !may_pass && self.is_new(event) {
             true => Some(Verdict::Impossible(cause)),
             false => Some(self.by_budget(pod, cause)),
         }

@@ -58,8 +58,11 @@ impl<'a> Case<'a> {
             Kind::Pod | Kind::Event | Kind::PersistentVolumeClaim => return None,
             _ => self.object,
         };
-        let failure = match condition(owner, "ReplicaFailure", "True") {
-            Some(it) => text(it, "/message").to_owned(),
+        let (failure, is_proof) = match condition(owner, "ReplicaFailure", "True") {
+            Some(it) => {
+                let message = text(it, "/message");
+                (message.to_owned(), self.is_proof(owner, "", message))
+            }
             // Only ReplicaSets have that condition; of the others the events are all there is, and
             // they are evidence only as long as there is no pod.
             None if self.newest_pods().is_empty() => self.refused_by_event(owner)?,
@@ -71,16 +74,16 @@ impl<'a> Case<'a> {
             .hint(self.hint(&format!("describe {}", self.target.key)));
         // A quota frees itself when the pods of the old revision go.
         let may_pass = message::is_quota(&failure) && self.has_leaving_pods();
-        match message::is_admission_final(&failure) && !may_pass {
+        match is_proof && message::is_admission_final(&failure) && !may_pass {
             true => Some(Verdict::Impossible(cause)),
             false => Some(Verdict::waiting(cause)),
         }
     }
 
-    fn refused_by_event(&self, owner: &Value) -> Option<String> {
+    fn refused_by_event(&self, owner: &Value) -> Option<(String, bool)> {
         let events = self.seen.events(text(owner, "/metadata/uid"));
         let newest = events.iter().find(|it| text(it, "/reason") == "FailedCreate")?;
-        Some(text(newest, "/message").to_owned())
+        Some((text(newest, "/message").to_owned(), self.is_new(newest)))
     }
 
     /// Whether pods are going away, or will: those being deleted, and those of an older revision.
@@ -134,7 +137,7 @@ impl<'a> Case<'a> {
         let cause = Cause::new(object, text(event, "/reason"), text(event, "/message"))
             .field("spec.storageClassName")
             .hint(self.hint("get storageclass"));
-        match message::is_provisioning_final(text(event, "/message")) {
+        match message::is_provisioning_final(text(event, "/message")) && self.is_new(event) {
             true => Verdict::Impossible(cause),
             false => Verdict::waiting(cause),
         }

@@ -133,3 +133,43 @@ async fn follow_once(
         publish(&slices);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(endpoint: Value, expected: &[(&str, u16)]) {
+        let slice = json!({"ports": [{"name": "http", "port": 5000}], "endpoints": [endpoint]});
+        let expected: Vec<Endpoint> = expected
+            .iter()
+            .map(|(pod, port)| Endpoint { pod: (*pod).to_owned(), port: *port })
+            .collect();
+        assert_eq!(ready([&slice, &slice].into_iter(), "http"), expected);
+    }
+
+    fn endpoint(conditions: Value) -> Value {
+        json!({"conditions": conditions, "targetRef": {"kind": "Pod", "name": "mlflow-1"}})
+    }
+
+    #[test]
+    fn ready_pod_is_taken_once() {
+        check(endpoint(json!({"ready": true})), &[("mlflow-1", 5000)]);
+    }
+
+    #[test]
+    fn unknown_readiness_counts_as_ready_as_the_interface_says() {
+        check(endpoint(json!({})), &[("mlflow-1", 5000)]);
+    }
+
+    #[test]
+    fn pod_on_its_way_out_is_not_taken() {
+        check(endpoint(json!({"ready": false, "serving": true, "terminating": true})), &[]);
+    }
+
+    #[test]
+    fn address_without_a_pod_is_not_taken() {
+        check(json!({"conditions": {"ready": true}}), &[]);
+    }
+}

@@ -1,0 +1,15 @@
+//! Tests of the public interface: one literal object per case, one check function per module.
+
+mod budget;
+#[cfg(feature = "client")]
+mod connect;
+mod diagnosis;
+mod objects;
+mod properties;
+#[cfg(feature = "client")]
+mod server;
+mod status;
+#[cfg(feature = "client")]
+mod tunnel;
+#[cfg(feature = "client")]
+mod watch;
