@@ -33,7 +33,7 @@ pub enum Change {
         /// Which one.
         target: Key,
         /// How it stands now.
-        verdict: Verdict,
+        verdict: Box<Verdict>,
     },
     /// The API server does not answer; the watches try again until it does or the deadline comes.
     Disconnected {
@@ -176,7 +176,7 @@ impl Watcher {
                 let line = line_of(verdict);
                 if told.get(key) != Some(&line) {
                     told.insert(key.clone(), line);
-                    let verdict = verdict.clone();
+                    let verdict = Box::new(verdict.clone());
                     on_change(&Change::Verdict { target: key.clone(), verdict });
                 }
             }
