@@ -1,6 +1,5 @@
 //! What happens to one wanted object.
 
-use manifests::difference::Leaf;
 use serde_json::{Value, json};
 
 use crate::{
@@ -112,32 +111,38 @@ async fn refused(
         return Ok(Verdict::Refused(refusals));
     };
     let why = refusals.iter().map(|it| it.message.clone()).collect::<Vec<_>>().join("; ");
-    let leaves = recreated(server, &wanted, &live).await?;
-    Ok(change(wanted, Some(live), Action::Recreate { why, leaves }))
+    match successor(server, &wanted).await {
+        Ok(after) => {
+            let leaves = leaves(&bare(&live), &bare(&after));
+            Ok(change(wanted, Some(live), Action::Recreate { why, leaves }))
+        }
+        // The old Job must not go before it is certain that the new one will be accepted.
+        Err(error) => match error.status().and_then(|it| refuse::refusals(&wanted.id, it)) {
+            Some(refusals) => Ok(Verdict::Refused(refusals)),
+            None => Err(error),
+        },
+    }
 }
 
-/// What differs between a live Job and its successor.
-///
-/// The successor is dry-run under another name, so that the server fills in its defaults; the labels
-/// that each Job gets for itself are left out.
-async fn recreated(server: &Server, wanted: &Wanted, live: &Value) -> Result<Vec<Leaf>, Error> {
+/// The Job as the server would make it: a dry-run under another name, as this one is still taken.
+async fn successor(server: &Server, wanted: &Wanted) -> Result<Value, Error> {
     let mut probe = wanted.object.clone();
     let stem: String = wanted.id.name.chars().take(50).collect();
     probe["metadata"]["name"] = json!(format!("{stem}-next"));
-    let after = server.create(&probe, true).await?;
-    let bare = |job: &Value| {
-        let mut spec = job["spec"].clone();
-        if let Some(spec) = spec.as_object_mut() {
-            spec.remove("selector");
-        }
-        if let Some(labels) =
-            spec.pointer_mut("/template/metadata/labels").and_then(Value::as_object_mut)
-        {
-            labels.retain(|key, _| !key.ends_with("controller-uid") && !key.ends_with("job-name"));
-        }
-        json!({ "spec": spec })
-    };
-    Ok(leaves(&bare(live), &bare(&after)))
+    server.create(&probe, true).await
+}
+
+/// A Job's spec without what every Job gets for itself.
+fn bare(job: &Value) -> Value {
+    let mut spec = job["spec"].clone();
+    if let Some(spec) = spec.as_object_mut() {
+        spec.remove("selector");
+    }
+    let labels = spec.pointer_mut("/template/metadata/labels").and_then(Value::as_object_mut);
+    if let Some(labels) = labels {
+        labels.retain(|key, _| !key.ends_with("controller-uid") && !key.ends_with("job-name"));
+    }
+    json!({ "spec": spec })
 }
 
 fn change(wanted: Wanted, live: Option<Value>, action: Action) -> Verdict {

@@ -68,9 +68,7 @@ impl Kind {
                 Ok(Kind { resource, namespaced: capabilities.scope == Scope::Namespaced })
             }
             Err(kube::Error::Discovery(_)) => Err(unknown(api_version, kind)),
-            Err(kube::Error::Api(status)) if status.is_not_found() => {
-                Err(unknown(api_version, kind))
-            }
+            Err(kube::Error::Api(status)) if status.code == 404 => Err(unknown(api_version, kind)),
             Err(source) => Err(Error::Request {
                 verb: "look up kind",
                 object: kind.to_owned(),
