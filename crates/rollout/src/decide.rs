@@ -110,7 +110,11 @@ async fn refused(
     let Some(live) = live.filter(|_| immutable && wanted.id.kind == "Job") else {
         return Ok(Verdict::Refused(refusals));
     };
-    let why = refusals.iter().map(|it| it.message.clone()).collect::<Vec<_>>().join("; ");
+    let reasons = refusals.iter().map(|it| match &it.field {
+        Some(field) => format!("{field}: {}", it.message),
+        None => it.message.clone(),
+    });
+    let why = reasons.collect::<Vec<_>>().join("; ");
     match successor(server, &wanted).await {
         Ok(after) => {
             let leaves = leaves(&bare(&live), &bare(&after));

@@ -20,7 +20,7 @@ pub fn diff(plan: &Plan) -> String {
                 }
             }
             Action::Recreate { why, leaves } => {
-                line(&mut text, format_args!("± {id}: delete and create again, as {why}"));
+                line(&mut text, format_args!("± {id}: delete and create again ({why})"));
                 for leaf in leaves {
                     line(&mut text, format_args!("± {id} {leaf}"));
                 }

@@ -44,3 +44,78 @@ pub(crate) fn judge(
         live: Some(live),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use manifests::ObjectId;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{ENVIRONMENT, MANAGED_BY, MANAGER};
+
+    /// What a live object has of the three things that make it ours.
+    #[derive(Debug, Clone)]
+    struct Marks {
+        label: bool,
+        environment: bool,
+        manager: bool,
+    }
+
+    fn live(marks: &Marks) -> Value {
+        let manager = if marks.manager { MANAGER } else { "kubectl" };
+        json!({ "metadata": {
+            "labels": {
+                MANAGED_BY: if marks.label { MANAGER } else { "Helm" },
+                ENVIRONMENT: if marks.environment { "kind" } else { "gcp" },
+            },
+            "managedFields": [{ "manager": manager, "operation": "Apply", "fieldsV1": {} }],
+        } })
+    }
+
+    fn marks() -> impl Strategy<Value = Marks> {
+        any::<(bool, bool, bool)>().prop_map(|(label, environment, manager)| Marks {
+            label,
+            environment,
+            manager,
+        })
+    }
+
+    fn kind() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "ConfigMap",
+            "Service",
+            "Job",
+            "Secret",
+            "Namespace",
+            "PersistentVolumeClaim",
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_is_ours_holds_no_data_and_is_not_needed_goes(
+            marks in marks(),
+            kind in kind(),
+            hashed in any::<bool>(),
+            last in 0u64..4,
+            next in 4u64..6,
+        ) {
+            let name = if hashed { "settings-bbbbbbbbbb" } else { "settings" };
+            let id = ObjectId {
+                namespace: Some("mlflow".into()),
+                api_version: "v1".into(),
+                kind: kind.into(),
+                name: name.into(),
+            };
+            let entry = Entry { id, revision: last, seen: None };
+            let owner = Owner { environment: "kind".into(), namespace: "mlflow".into() };
+            let action = judge(&entry, Some(live(&marks)), &owner, next).unwrap().action;
+            let ours = marks.label && marks.environment && marks.manager;
+            let data = DATA.contains(&kind);
+            let rollback = hashed && kind == "ConfigMap" && last + 1 == next;
+            prop_assert_eq!(action == Action::Prune, ours && !data && !rollback, "{:?}", action);
+            prop_assert!(judge(&entry, None, &owner, next).is_none());
+        }
+    }
+}

@@ -25,8 +25,8 @@ use crate::{
 
 /// How many requests are under way at once.
 ///
-/// The API server answers over HTTP/1.1, so each one in flight is a connection with a TLS
-/// handshake of about 6 ms; more of them cost more than they save.
+/// Over HTTP/1.1 each one in flight is a connection with a TLS handshake, 5 ms on either side. On
+/// two cores, eight at once were no faster than four.
 const IN_FLIGHT: usize = 4;
 
 /// The longest that one request may take.

@@ -131,7 +131,7 @@ fn a_changed_job_is_made_anew() {
         let deployed = it.deploy(&objects).await.unwrap();
         let [change] = pending(&deployed.plan.changes)[..] else { panic!("one change") };
         let Action::Recreate { why, leaves } = &change.action else { panic!("{change:?}") };
-        assert_eq!(why, "field is immutable");
+        assert_eq!(why, "spec.template: field is immutable");
         let leaves: Vec<String> = leaves.iter().map(ToString::to_string).collect();
         assert_eq!(
             leaves,
