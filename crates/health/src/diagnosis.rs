@@ -67,7 +67,8 @@ impl Target {
 pub struct Rules {
     /// Whether something may add nodes: then a pod without a node is not lost.
     pub autoscaler: bool,
-    /// Secrets that will exist soon, besides those that a Job declares ([`crate::observed::PRODUCES`]).
+    /// What will exist soon (`Secret/NAME`), besides what Jobs declare
+    /// ([`crate::observed::PRODUCES`]).
     pub produced: BTreeSet<String>,
     /// How many exits with the same code prove a crash loop.
     pub exits: usize,
@@ -176,7 +177,7 @@ struct Case<'a> {
     seen: &'a Observed,
     rules: &'a Rules,
     now: Duration,
-    /// Secrets that will exist.
+    /// What will exist soon.
     products: BTreeSet<String>,
     /// A dependency that is not current.
     missing: Option<&'a Key>,

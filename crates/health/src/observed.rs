@@ -17,7 +17,8 @@ use std::{
     time::Duration,
 };
 
-/// The annotation by which a Job says which Secrets it makes, separated by commas.
+/// The annotation by which a Job says what it makes: `Secret/NAME` or `ConfigMap/NAME`, separated by
+/// commas.
 pub const PRODUCES: &str = "mlflow-gke.dev/produces";
 
 /// Where an object says which version of itself it is.
@@ -208,7 +209,7 @@ impl Observed {
         self.current_since.get(key).copied()
     }
 
-    /// The Secrets that some Job declares to make ([`PRODUCES`]), unless that Job has failed.
+    /// What some Job declares to make ([`PRODUCES`]), unless that Job has failed.
     pub fn products(&self) -> BTreeSet<String> {
         self.list(Kind::Job)
             .filter(|it| assess(it).state != State::Failed)

@@ -85,8 +85,8 @@ impl Case<'_> {
             .pod_cause(pod, "CreateContainerConfigError", message)
             .container(name)
             .field(config_field(message));
-        if let Some(secret) = message::misses_one_of(message, &self.products) {
-            let message = format!("waits for Secret `{secret}`, which a Job makes");
+        if let Some(product) = message::misses_one_of(message, &self.products) {
+            let message = format!("waits for {product}, which a Job makes");
             return self.by_budget(pod, Cause { message, ..cause });
         }
         match self.is_proof(pod, name, message) && !message::is_cache_delay(message) {

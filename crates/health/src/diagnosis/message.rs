@@ -40,15 +40,24 @@ pub(super) fn is_cache_delay(message: &str) -> bool {
     message.contains("failed to sync") && message.contains("cache")
 }
 
-/// Whether the message misses one of these Secrets, or a key of it.
-pub(super) fn misses_one_of<'a>(message: &str, secrets: &'a BTreeSet<String>) -> Option<&'a str> {
-    let secret = secrets.iter().find(|name| {
-        message.contains(&format!("secret \"{name}\" not found"))
-            || message.contains(&format!("secrets \"{name}\" not found"))
-            || message.ends_with(&format!("/{name}")) && message.contains("in Secret")
-            || message.contains(&format!("/{name}\"")) && message.contains("ecret")
-    });
-    secret.map(String::as_str)
+/// The first of these objects (`Secret/NAME`, `ConfigMap/NAME`) that the message misses, or a key
+/// of it.
+pub(super) fn misses_one_of<'a>(message: &str, objects: &'a BTreeSet<String>) -> Option<&'a str> {
+    let message = message.to_lowercase();
+    let misses = |object: &&String| {
+        let Some((kind, name)) = object.split_once('/') else { return false };
+        let kind = kind.to_lowercase();
+        // `secret "x" not found`, `secrets "x" not found`, `couldn't find key k in Secret ns/x`.
+        let is_absent = [&kind, &format!("{kind}s")]
+            .iter()
+            .any(|kind| message.contains(&format!("{kind} \"{name}\" not found")));
+        let lacks_key = message.contains(&format!("in {kind} ")) && {
+            let mut words = message.split_whitespace().map(|it| it.trim_matches(['"', ',', '.']));
+            words.any(|it| it.rsplit_once('/').is_some_and(|(_, last)| last == name))
+        };
+        is_absent || lacks_key
+    };
+    objects.iter().find(misses).map(String::as_str)
 }
 
 /// The cluster as it is has no room for the pod, and nothing in the text is about to change.
@@ -92,4 +101,35 @@ pub(super) fn is_program_missing(message: &str) -> bool {
 pub(super) fn is_provisioning_final(message: &str) -> bool {
     message.contains("no storage class is set")
         || message.contains("storageclass.storage.k8s.io") && message.contains("not found")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(message: &str, expected: Option<&str>) {
+        let objects = ["Secret/db", "ConfigMap/settings"].map(str::to_owned).into();
+        assert_eq!(misses_one_of(message, &objects), expected, "{message}");
+    }
+
+    #[test]
+    fn missing_object_is_recognised_by_kind_and_name() {
+        check("secret \"db\" not found", Some("Secret/db"));
+        check("Error: configmap \"settings\" not found", Some("ConfigMap/settings"));
+        check("secret \"settings\" not found", None);
+        check("secret \"db-2\" not found", None);
+    }
+
+    #[test]
+    fn missing_key_is_recognised() {
+        check("couldn't find key password in Secret mlflow/db", Some("Secret/db"));
+        check("couldn't find key password in Secret mlflow/db-2", None);
+    }
+
+    #[test]
+    fn mounted_secret_is_recognised() {
+        let message = "MountVolume.SetUp failed for volume \"password\" : secret \"db\" not found";
+        check(message, Some("Secret/db"));
+    }
 }

@@ -122,8 +122,9 @@ impl Case<'_> {
     fn with_newest_warning(&self, pod: &Value, mut cause: Cause) -> Cause {
         let events = self.seen.events(text(pod, "/metadata/uid"));
         let begun = text(pod, "/status/startTime");
-        let warning =
-            events.iter().find(|it| text(it, "/type") == "Warning" && event_time(it) >= begun);
+        let warning = events.iter().find(|it| {
+            text(it, "/type") == "Warning" && event_time(it) >= begun && is_about(stage(pod), it)
+        });
         if let Some(event) = warning {
             let message = text(event, "/message").trim();
             cause.message = format!("{}; {}: {message}", cause.message, text(event, "/reason"));
@@ -140,6 +141,20 @@ impl Case<'_> {
             cause.hint = self.hint(&format!("logs {}{container}", name_of(pod)));
         }
         cause
+    }
+}
+
+/// Whether a warning can be about a pod at this stage, rather than about one that it has passed.
+fn is_about(stage: Stage, event: &Value) -> bool {
+    match text(event, "/reason") {
+        "FailedScheduling" => stage == Stage::Scheduling,
+        "FailedMount" | "FailedAttachVolume" | "FailedCreatePodSandBox" => stage == Stage::Creating,
+        "Failed" => matches!(stage, Stage::Creating | Stage::Initialising),
+        "Unhealthy" if text(event, "/message").starts_with("Startup") => {
+            matches!(stage, Stage::Initialising | Stage::Starting)
+        }
+        "Unhealthy" => stage >= Stage::Initialising,
+        _ => stage > Stage::Scheduling,
     }
 }
 

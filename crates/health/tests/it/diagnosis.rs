@@ -81,7 +81,7 @@ mod config {
             "kind": "Job",
             "metadata": {
                 "name": "mlflow-secrets", "uid": "job-1",
-                "annotations": {"mlflow-gke.dev/produces": "mlflow-database, other"},
+                "annotations": {"mlflow-gke.dev/produces": "Secret/mlflow-database, ConfigMap/other"},
             },
             "status": {"conditions": conditions},
         })
@@ -350,6 +350,16 @@ mod budgets {
     }
 
     #[test]
+    fn warning_about_a_stage_that_is_passed_is_not_told() {
+        let mut scene = Scene::new();
+        scene.apply(pod("new", json!({"state": {"running": {}}})));
+        scene.apply(event("pod-new", "FailedScheduling", "0/1 nodes are available"));
+        scene.apply(event("pod-new", "FailedMount", "secret \"x\" not found"));
+        let verdict = scene.verdict();
+        assert_eq!(verdict.cause().unwrap().message, "is starting");
+    }
+
+    #[test]
     fn kill_by_the_probe_does_not_buy_time() {
         let mut scene = Scene::new();
         scene.apply(pod("new", json!({"state": {"running": {}}}))).after(64);
@@ -472,7 +482,7 @@ mod volume {
     #[test]
     fn of_a_secret_being_made_is_waited_for() {
         let mut scene = unmounted("MountVolume.SetUp failed : secret \"made\" not found");
-        scene.rules.produced.insert("made".to_owned());
+        scene.rules.produced.insert("Secret/made".to_owned());
         scene.check("waiting", "FailedMount", "");
     }
 
