@@ -1,0 +1,108 @@
+//! What every command is given: the flags that are the same everywhere, the log, the cache.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use cluster::{Builder, Cache, Cluster};
+use events::{Estimates, Log, Style};
+
+/// The name of the local cluster unless another is asked for.
+pub(crate) const CLUSTER: &str = "mlflow-gke";
+
+/// How long the slow steps take on two idle cores, for a machine that has not run them yet.
+const BUILT_IN_ESTIMATES_MS: [(&str, u64); 16] = [
+    ("program-kind", 20_000),
+    ("program-kubernetes", 540_000),
+    ("program-etcd", 45_000),
+    ("program-containerd", 120_000),
+    ("program-ctr", 8_000),
+    ("program-coredns", 80_000),
+    ("program-fake-gcs-server", 75_000),
+    ("program-cloud-sql-proxy", 65_000),
+    ("program-runtime-wrapper", 12_000),
+    ("base-node", 90_000),
+    ("base-mlflow", 60_000),
+    ("base-postgres", 90_000),
+    ("python-mlflow", 40_000),
+    ("image-mlflow", 60_000),
+    ("image-node", 15_000),
+    ("cluster-create", 15_000),
+];
+
+/// Flags that every command understands.
+#[derive(clap::Args)]
+pub(crate) struct Common {
+    /// Write events as NDJSON to stdout, for machines.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say nothing but notes and errors.
+    #[arg(long, short, global = true, conflicts_with = "json")]
+    quiet: bool,
+    /// Answer every question with yes.
+    #[arg(long, short, global = true, env = "CI", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) yes: bool,
+    /// The local cluster's name.
+    #[arg(long, global = true, value_name = "NAME", default_value = CLUSTER, env = "MLFLOW_GKE_CLUSTER")]
+    cluster: String,
+    /// Also write every event as NDJSON to this file.
+    #[arg(long, global = true, value_name = "FILE", hide = true)]
+    events: Option<PathBuf>,
+}
+
+/// The context of a command.
+pub(crate) struct Context {
+    /// The checkout.
+    pub(crate) root: PathBuf,
+    /// Whether questions are answered with yes.
+    pub(crate) yes: bool,
+    /// Where the story is told.
+    pub(crate) log: Log,
+    /// Builds programs and images.
+    pub(crate) builder: Builder,
+    /// The local cluster.
+    pub(crate) cluster: Cluster,
+}
+
+impl Context {
+    /// Finds the checkout and the cache.
+    ///
+    /// # Errors
+    /// The cache's folder cannot be made, or the event file cannot be opened.
+    pub(crate) fn new(common: Common) -> anyhow::Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .context("xtask is not in a checkout")?
+            .to_owned();
+        let cache = Cache::at(cache_root()?)?;
+        let estimates =
+            Estimates::load(cache.root().join("estimates.json"), &BUILT_IN_ESTIMATES_MS);
+        let style = match (common.json, common.quiet) {
+            (true, _) => Style::Json,
+            (_, true) => Style::Quiet,
+            _ => Style::Human,
+        };
+        let copy = match &common.events {
+            Some(path) => Some(
+                std::fs::File::create(path)
+                    .with_context(|| format!("cannot write events to `{}`", path.display()))?,
+            ),
+            None => None,
+        };
+        let log = Log::new(style, estimates, copy);
+        let builder = Builder { root: root.clone(), cache, log: log.clone() };
+        let cluster = Cluster::named(&builder, &common.cluster);
+        Ok(Self { root, yes: common.yes, log, builder, cluster })
+    }
+}
+
+/// Results are shared by all checkouts of a user, so they live in the user's cache folder.
+fn cache_root() -> anyhow::Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("MLFLOW_GKE_CACHE").filter(|it| !it.is_empty()) {
+        return std::path::absolute(folder).context("MLFLOW_GKE_CACHE names no folder");
+    }
+    let base = match std::env::var_os("XDG_CACHE_HOME").filter(|it| !it.is_empty()) {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache"),
+    };
+    Ok(base.join("mlflow-gke"))
+}
