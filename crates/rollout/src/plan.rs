@@ -200,8 +200,10 @@ pub(crate) fn rank(id: &ObjectId) -> u8 {
     u8::from(id.namespace.is_some())
 }
 
-/// One more when anything is written, when the list of objects differs from the last revision's, or
-/// when the last rollout never got to its end.
+/// One more when anything is written, or when the list of objects differs from the last revision's.
+///
+/// A rollout that never got to its end counts as the latter: its intent gave its objects the number
+/// of a revision that was not reached.
 fn next_revision(changes: &[Change], inventory: &Inventory) -> u64 {
     let last: Vec<&ObjectId> = inventory
         .entries
@@ -209,10 +211,9 @@ fn next_revision(changes: &[Change], inventory: &Inventory) -> u64 {
         .filter(|it| it.revision == inventory.revision)
         .map(|it| &it.id)
         .collect();
-    let unfinished = inventory.entries.iter().any(|it| it.revision > inventory.revision);
     let listed = last.len() == changes.len()
         && changes.iter().all(|it| last.iter().any(|last| same(last, &it.id)));
-    let quiet = listed && !unfinished && !changes.iter().any(Change::writes);
+    let quiet = listed && !changes.iter().any(Change::writes);
     inventory.revision + u64::from(!quiet)
 }
 

@@ -106,9 +106,10 @@ impl Cluster {
 
     /// Sends a request as somebody else would; a failure is part of the answer.
     pub(crate) async fn send(&self, method: &str, path: &str, body: Value) -> Value {
-        let kind = match method {
-            "PATCH" => "application/merge-patch+json",
-            _ => "application/json",
+        let (method, kind) = match method {
+            "APPLY" => ("PATCH", "application/apply-patch+yaml"),
+            "PATCH" => ("PATCH", "application/merge-patch+json"),
+            _ => (method, "application/json"),
         };
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let request = hyper::Request::builder().method(method).uri(path);

@@ -85,7 +85,10 @@ fn an_object_that_changed_hands_after_the_plan_is_left_alone() {
             rollout::Rollout::begin(&it.server, &plan, &crate::fixture::holder("a")).await.unwrap();
         let path = it.path("/api/v1", "configmaps");
         it.send("DELETE", &format!("{path}/gone"), Value::Null).await;
-        it.send("POST", &path, config_map("gone", it.ns(), "theirs")).await;
+        // Even when it was us: what the plan knew is gone, and nobody decided on this one.
+        let mut successor = config_map("gone", it.ns(), "theirs");
+        successor["metadata"]["labels"] = json!({ MANAGED_BY: MANAGER, ENVIRONMENT: "kind" });
+        it.send("APPLY", &format!("{path}/gone?fieldManager={MANAGER}"), successor).await;
         let pruned = rollout.prune().await.unwrap();
         rollout.end().await.unwrap();
         assert_eq!((pruned.deleted.len(), pruned.kept.len()), (0, 1));
