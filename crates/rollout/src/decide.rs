@@ -197,7 +197,7 @@ fn other_environment(wanted: &Wanted, live: &Value, owner: &Owner) -> Option<Ref
         code: Code::OtherEnvironment,
         message: format!("it belongs to environment `{other}`"),
         hint: format!(
-            "deploy `{}` to a namespace of its own, or pass --force-conflicts to take it over",
+            "deploy `{}` to a namespace of its own, or pass --force to take it over",
             owner.environment
         ),
     })

@@ -46,8 +46,13 @@ impl Observed {
             object: Inventory::id(owner),
             field: None,
             code: Code::OtherEnvironment,
-            message: format!("namespace {} is not of environment {}: {why}", owner.namespace, owner.environment),
-            hint: "deploy this environment to a namespace of its own, or pass --force-conflicts to take it over".to_owned(),
+            message: format!(
+                "namespace {} is not of environment {}: {why}",
+                owner.namespace, owner.environment
+            ),
+            hint:
+                "deploy this environment to a namespace of its own, or pass --force to take it over"
+                    .to_owned(),
         })
     }
 }

@@ -25,14 +25,14 @@ pub(crate) fn conflicts(status: &Status) -> Vec<Conflict> {
 
 /// A refusal per conflicting field, or one in the server's words.
 pub(crate) fn conflict_refusals(id: &ObjectId, status: &Status) -> Vec<Refusal> {
-    let refusal = |field: Option<String>, message: String| {
-        Refusal {
+    let refusal = |field: Option<String>, message: String| Refusal {
         object: id.clone(),
         field,
         code: Code::Conflict,
         message,
-        hint: "if that change was made by hand, put it into the manifests, or pass --force-conflicts to undo it".to_owned(),
-    }
+        hint:
+            "if that change was made by hand, put it into the manifests, or pass --force to undo it"
+                .to_owned(),
     };
     let conflicts = conflicts(status);
     if conflicts.is_empty() {
