@@ -73,6 +73,8 @@ pub async fn evidence(
         };
         all.extend(tail(client, namespace, pod, &params).await.unwrap_or_default());
     }
+    // The kubelet answers 200 with this line when the container is gone.
+    all.retain(|it| !it.starts_with("unable to retrieve container logs for "));
     let surplus = all.len().saturating_sub(usize::try_from(lines).unwrap_or(0));
     all.split_off(surplus)
 }

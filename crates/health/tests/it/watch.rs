@@ -30,6 +30,16 @@ async fn play(watcher: &mut Watcher, mut react: impl FnMut(&str)) -> (Outcome, V
     (outcome, told)
 }
 
+/// Opens a watcher whose watches have all arrived at the server, so that closing them means something.
+async fn open_fully(server: &Server) -> Watcher {
+    let watcher = Watcher::open(server.client(), "mlflow").await.unwrap();
+    let watches = || server.requests().iter().filter(|it| it.contains("watch=true")).count();
+    while watches() < Kind::ALL.len() {
+        tokio::task::yield_now().await;
+    }
+    watcher
+}
+
 fn crashing(exits: u32) -> Value {
     match exits {
         1 => pod("new", json!({"state": ended(1, 0, 5)})),
@@ -116,7 +126,7 @@ async fn old_generation_is_not_believed() {
 async fn closed_watches_go_on_from_where_they_were() {
     let server = Server::start().await;
     server.put(deployment());
-    let mut watcher = Watcher::open(server.client(), "mlflow").await.unwrap();
+    let mut watcher = open_fully(&server).await;
     let lists = server.requests().len();
     let outcome = watcher
         .wait(&targets(), Instant::now() + LONG, |change| {
@@ -139,7 +149,7 @@ async fn version_that_is_too_old_is_listed_anew() {
     server.put(deployment());
     server.put(replica_set("new", 2));
     server.put(doomed.clone());
-    let mut watcher = Watcher::open(server.client(), "mlflow").await.unwrap();
+    let mut watcher = open_fully(&server).await;
     let outcome = watcher
         .wait(&targets(), Instant::now() + LONG, |change| {
             if matches!(change, Change::Verdict { verdict, .. } if verdict.is_waiting()) {
