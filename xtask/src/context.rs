@@ -69,10 +69,7 @@ impl Context {
     /// # Errors
     /// The cache's folder cannot be made, or the event file cannot be opened.
     pub(crate) fn new(common: Common) -> anyhow::Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .context("xtask is not in a checkout")?
-            .to_owned();
+        let root = root()?;
         let cache = Cache::at(cache_root()?)?;
         let estimates =
             Estimates::load(cache.root().join("estimates.json"), &BUILT_IN_ESTIMATES_MS);
@@ -93,6 +90,15 @@ impl Context {
         let cluster = Cluster::named(&builder, &common.cluster);
         Ok(Self { root, yes: common.yes, log, builder, cluster })
     }
+}
+
+/// The checkout that this binary was built in, or the copy that a test names.
+fn root() -> anyhow::Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("MLFLOW_GKE_ROOT").filter(|it| !it.is_empty()) {
+        return std::path::absolute(folder).context("MLFLOW_GKE_ROOT names no folder");
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    Ok(folder.context("xtask is not in a checkout")?.to_owned())
 }
 
 /// Results are shared by all checkouts of a user, so they live in the user's cache folder.

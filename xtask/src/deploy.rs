@@ -13,6 +13,8 @@ use rollout::{Applied, Holder, Options, Plan, Pruned, Rollout, Server};
 use proof::Proof;
 use waiter::RolloutWaiter;
 
+pub(crate) use waiter::describe;
+
 use crate::context::Context;
 use crate::diff::{self, NAMESPACE};
 use crate::overlay::Overlay;

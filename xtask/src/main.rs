@@ -5,6 +5,7 @@
 
 mod ci;
 mod cluster;
+mod cluster_events;
 mod completions;
 mod context;
 mod deploy;
@@ -12,9 +13,12 @@ mod diff;
 mod doctor;
 mod exit;
 mod images;
+mod logs;
+mod open;
 mod output;
 mod overlay;
 mod render;
+mod status;
 mod target;
 mod validate;
 
@@ -48,6 +52,10 @@ enum Command {
     Validate(validate::Arguments),
     Diff(diff::Arguments),
     Deploy(deploy::Arguments),
+    Status(status::Arguments),
+    Logs(logs::Arguments),
+    Events(cluster_events::Arguments),
+    Open(open::Arguments),
     #[command(subcommand)]
     Cluster(cluster::Command),
     #[command(subcommand)]
@@ -68,6 +76,10 @@ fn main() -> ExitCode {
         Command::Validate(arguments) => validate::run(&context, &arguments),
         Command::Diff(arguments) => diff::run(&context, &arguments),
         Command::Deploy(arguments) => deploy::run(&context, &arguments),
+        Command::Status(arguments) => status::run(&context, &arguments),
+        Command::Logs(arguments) => logs::run(&context, &arguments),
+        Command::Events(arguments) => cluster_events::run(&context, &arguments),
+        Command::Open(arguments) => open::run(&context, &arguments),
         Command::Cluster(command) => cluster::run(&context, command),
         Command::Images(command) => images::run(&context, &command),
         Command::Ci(arguments) => ci::run(&context, &arguments),

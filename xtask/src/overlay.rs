@@ -92,7 +92,7 @@ fn edited_settings(context: &Context, environment: Environment) -> anyhow::Resul
     };
     let edits = overrides::edits(environment, &files, |variable| {
         let tag = tags.iter().find(|(name, _)| *name == variable).map(|(_, tag)| tag.clone());
-        tag.or_else(|| std::env::var(variable).ok())
+        std::env::var(variable).ok().or(tag)
     });
     let edited: Vec<_> = texts
         .into_iter()

@@ -48,7 +48,7 @@ fn target(written: &rollout::Target) -> Option<Target> {
 fn tell(log: &Log, change: &Change) {
     match change {
         Change::Verdict { target, verdict } => {
-            log.object(&target.to_string(), verdict.word(), &describe(verdict));
+            log.object(&target.to_string(), verdict.word(), &describe(target, verdict));
         }
         Change::Disconnected { error } => {
             log.note(format!("the API server does not answer ({error}); trying again"));
@@ -57,9 +57,12 @@ fn tell(log: &Log, change: &Change) {
     }
 }
 
-/// A verdict in a line: why, and for how long that may last.
-pub(crate) fn describe(verdict: &Verdict) -> String {
+/// A verdict in a line: why, and for how long that may last. The cause's object is named only where
+/// it is another than the target itself.
+pub(crate) fn describe(target: &Key, verdict: &Verdict) -> String {
     let Some(cause) = verdict.cause() else { return String::new() };
+    let cause = cause.to_string();
+    let cause = cause.strip_prefix(&format!("{target}: ")).unwrap_or(&cause);
     let budget = match verdict {
         Verdict::Waiting { budget: Some(budget), used, .. } => {
             format!(" ({} of {} s)", used.as_secs(), budget.as_secs())
@@ -79,7 +82,7 @@ fn failure(wave: u32, outcome: &Outcome) -> anyhow::Error {
 
 fn line(key: &Key, verdict: &Verdict) -> String {
     let Some(cause) = verdict.cause() else { return key.to_string() };
-    let mut text = format!("{key} is {}: {cause}", verdict.word());
+    let mut text = format!("{key} is {}: {}", verdict.word(), describe(key, verdict));
     for line in &cause.log {
         text.push_str(&format!("\n  | {line}"));
     }
