@@ -31,7 +31,8 @@ pub struct Daemon {
 /// [`Error::NoDaemon`] with the client's reason.
 pub fn daemon() -> Result<Daemon, Error> {
     let sh = shell()?;
-    let call = Call::new(cmd!(sh, "docker info --format '{{{{json .}}}}'"), QUICK);
+    let format = "{{json .}}";
+    let call = Call::new(cmd!(sh, "docker info --format={format}"), QUICK);
     let (status, output) = call.status()?;
     let daemon: Result<Daemon, _> = serde_json::from_str(output.stdout.trim());
     match daemon {
@@ -51,8 +52,22 @@ pub fn daemon() -> Result<Daemon, Error> {
 /// The client failed for another reason.
 pub fn has_image(image: &str) -> Result<bool, Error> {
     let sh = shell()?;
-    let call = Call::new(cmd!(sh, "docker image inspect --format '{{{{.Id}}}}' {image}"), QUICK);
+    let format = "{{.Id}}";
+    let call = Call::new(cmd!(sh, "docker image inspect --format={format} {image}"), QUICK);
     Ok(call.status()?.0.success())
+}
+
+/// The unpacked size of an image in MB (10^6 bytes), when the daemon has it.
+///
+/// # Errors
+/// The client is not there.
+pub fn size_mb(image: &str) -> Result<Option<u64>, Error> {
+    let sh = shell()?;
+    let format = "{{.Size}}";
+    let call = cmd!(sh, "docker image inspect --format={format} {image}");
+    let (status, output) = Call::new(call, QUICK).status()?;
+    let bytes = output.stdout.trim().parse::<u64>().ok().filter(|_| status.success());
+    Ok(bytes.map(|it| it / 1_000_000))
 }
 
 /// Makes an image of the files in a tar archive.

@@ -100,6 +100,16 @@ impl Image {
         Ok(digest.finish())
     }
 
+    /// Whether the cache has the image as the checkout describes it now.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn is_built(&self, builder: &Builder) -> Result<bool, Error> {
+        let tag = self.tag(&builder.root)?;
+        let recipe = Recipe { kind: "image", name: self.name, key: &tag, title: String::new() };
+        Ok(builder.cache.peek(&recipe).is_some())
+    }
+
     /// The image, built when the cache lacks it.
     ///
     /// # Errors

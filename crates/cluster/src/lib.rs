@@ -17,6 +17,7 @@ mod host;
 pub mod image;
 pub mod node;
 mod poll;
+pub mod prerequisite;
 pub mod program;
 pub mod python;
 

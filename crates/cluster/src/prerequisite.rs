@@ -1,0 +1,249 @@
+//! What must be on the machine: found, wanted, and how to get it.
+
+use std::time::Duration;
+
+use process::{Call, cmd};
+
+use crate::error::Error;
+use crate::host::Host;
+use crate::program::shell;
+
+const QUICK: Duration = Duration::from_secs(30);
+const INSTALL_LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// What a prerequisite is needed for; a command asks for the needs that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Building and running the local cluster.
+    Cluster,
+    /// Running the tests besides.
+    Tests,
+}
+
+/// One prerequisite as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// The prerequisite.
+    pub name: &'static str,
+    /// What is there; empty when nothing is.
+    pub found: String,
+    /// What is wanted.
+    pub wanted: String,
+    /// Whether that is good enough.
+    pub is_good: bool,
+    /// What mends it, as a command or a sentence.
+    pub fix: String,
+    /// The Debian package that mends it, where one does.
+    #[serde(skip)]
+    pub package: Option<&'static str>,
+}
+
+/// A program that must be there.
+struct Program {
+    name: &'static str,
+    package: Option<&'static str>,
+    need: Need,
+    /// How its version is asked for, and the least that will do.
+    version: Option<(&'static [&'static str], (u32, u32))>,
+}
+
+const PROGRAMS: [Program; 9] = [
+    Program { name: "git", package: Some("git"), need: Need::Cluster, version: None },
+    Program { name: "cc", package: Some("gcc"), need: Need::Cluster, version: None },
+    Program {
+        name: "go",
+        package: None,
+        need: Need::Cluster,
+        version: Some((&["version"], (1, 26))),
+    },
+    Program {
+        name: "python3",
+        package: Some("python3"),
+        need: Need::Cluster,
+        version: Some((&["--version"], (3, 9))),
+    },
+    Program { name: "docker", package: Some("docker.io"), need: Need::Cluster, version: None },
+    Program { name: "iptables", package: Some("iptables"), need: Need::Cluster, version: None },
+    Program { name: "runc", package: Some("runc"), need: Need::Cluster, version: None },
+    Program { name: "mmdebstrap", package: Some("mmdebstrap"), need: Need::Cluster, version: None },
+    Program { name: "chromium", package: Some("chromium"), need: Need::Tests, version: None },
+];
+
+/// All prerequisites for what is needed, good and bad.
+///
+/// # Errors
+/// A shell could not be made.
+pub fn check(host: &Host, needs: &[Need]) -> Result<Vec<Finding>, Error> {
+    let mut findings = Vec::new();
+    for program in PROGRAMS.iter().filter(|it| needs.contains(&it.need)) {
+        findings.push(check_program(host, program)?);
+    }
+    findings.push(check_pip(host)?);
+    if crate::docker::daemon().is_err() {
+        findings.push(check_dockerd(host));
+    }
+    Ok(findings)
+}
+
+fn check_program(host: &Host, program: &Program) -> Result<Finding, Error> {
+    let path = process::find(program.name);
+    let (found, is_good) = match (&path, program.version) {
+        (None, _) => (String::new(), false),
+        (Some(path), None) => (path.display().to_string(), true),
+        (Some(_), Some((arguments, least))) => {
+            let sh = shell()?;
+            let name = program.name;
+            let text = Call::new(cmd!(sh, "{name} {arguments...}"), QUICK).run()?.stdout;
+            let version = version_in(&text);
+            (text.trim().to_owned(), version.is_some_and(|it| it >= least))
+        }
+    };
+    let wanted = match program.version {
+        Some((_, (major, minor))) => format!("{} {major}.{minor} or later", program.name),
+        None => program.name.to_owned(),
+    };
+    let fix = fix(host, program.package, program.name);
+    Ok(Finding { name: program.name, found, wanted, is_good, fix, package: program.package })
+}
+
+fn check_pip(host: &Host) -> Result<Finding, Error> {
+    let sh = shell()?;
+    let package = Some("python3-pip");
+    let answer = Call::new(cmd!(sh, "python3 -m pip --version"), QUICK).status();
+    let (is_good, found) = match answer {
+        Ok((status, output)) if status.success() => {
+            (true, output.stdout.split(" from ").next().unwrap_or_default().to_owned())
+        }
+        _ => (false, String::new()),
+    };
+    let fix = fix(host, package, "pip for python3");
+    Ok(Finding { name: "pip", found, wanted: "python3 -m pip".to_owned(), is_good, fix, package })
+}
+
+/// Only asked when no daemon answers: then one must be there to be started.
+fn check_dockerd(host: &Host) -> Finding {
+    let path = process::find("dockerd");
+    let package = Some("docker.io");
+    Finding {
+        name: "dockerd",
+        is_good: path.is_some() && (host.is_root || host.has_systemd),
+        found: path.map(|it| it.display().to_string()).unwrap_or_default(),
+        wanted: "a Docker daemon that answers, or one that can be started".to_owned(),
+        fix: fix(host, package, "a Docker daemon"),
+        package,
+    }
+}
+
+fn fix(host: &Host, package: Option<&str>, name: &str) -> String {
+    match (package, host.has_apt) {
+        (Some(package), true) => format!("{}apt-get install {package}", sudo(host)),
+        (Some(package), false) => {
+            format!(
+                "install {name} (Debian's package is {package}) with this system's package manager"
+            )
+        }
+        (None, _) => format!("install {name} as its project's site says; Debian's is too old"),
+    }
+}
+
+fn sudo(host: &Host) -> &'static str {
+    if host.is_root { "" } else { "sudo " }
+}
+
+/// The commands that install what is missing, as a person would type them.
+#[must_use]
+pub fn install_commands(host: &Host, findings: &[Finding]) -> Vec<String> {
+    let packages = packages(findings);
+    if packages.is_empty() || !host.has_apt {
+        return Vec::new();
+    }
+    let sudo = sudo(host);
+    vec![
+        format!("{sudo}apt-get update"),
+        format!("{sudo}apt-get install --yes --no-install-recommends {}", packages.join(" ")),
+    ]
+}
+
+fn packages(findings: &[Finding]) -> Vec<&'static str> {
+    let mut packages: Vec<_> =
+        findings.iter().filter(|it| !it.is_good).filter_map(|it| it.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+/// Runs [`install_commands`].
+///
+/// # Errors
+/// apt-get failed.
+pub fn install(log: &events::Log, host: &Host, findings: &[Finding]) -> Result<(), Error> {
+    for command in install_commands(host, findings) {
+        let step = log.step("apt-get", format!("run `{command}`"));
+        let sh = shell()?;
+        let mut words = command.split(' ');
+        let program = words.next().unwrap_or_default();
+        let mut on_line = |line: process::Line<'_>| step.progress(line.text);
+        let call = cmd!(sh, "{program} {words...}").env("DEBIAN_FRONTEND", "noninteractive");
+        // Debian starts services as it installs them; ours is started with the flags it needs.
+        Call::new(call.env("RUNLEVEL", "1"), INSTALL_LIMIT).lines(&mut on_line).run()?;
+        step.done("");
+    }
+    Ok(())
+}
+
+/// The first `MAJOR.MINOR` in a program's own words.
+fn version_in(text: &str) -> Option<(u32, u32)> {
+    text.split(|it: char| !it.is_ascii_digit() && it != '.').find_map(|word| {
+        let mut numbers = word.split('.');
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(package: Option<&'static str>, is_good: bool) -> Finding {
+        let text = String::new();
+        Finding {
+            name: "x",
+            found: text.clone(),
+            wanted: text.clone(),
+            is_good,
+            fix: text,
+            package,
+        }
+    }
+
+    fn host(is_root: bool, has_apt: bool) -> Host {
+        Host {
+            system: "debian 12".into(),
+            has_apt,
+            is_root,
+            has_systemd: false,
+            has_sys_resource: true,
+            memory_free_mib: 1,
+        }
+    }
+
+    #[test]
+    fn versions_are_found_in_what_programs_print() {
+        assert_eq!(version_in("go version go1.26.8 linux/amd64"), Some((1, 26)));
+        assert_eq!(version_in("Python 3.11.7"), Some((3, 11)));
+        assert_eq!(version_in("unknown"), None);
+    }
+
+    #[test]
+    fn only_what_is_missing_is_installed_and_once() {
+        let findings =
+            [finding(Some("a"), false), finding(Some("a"), false), finding(Some("b"), true)];
+        let commands = install_commands(&host(true, true), &findings);
+        assert_eq!(commands[1], "apt-get install --yes --no-install-recommends a");
+        assert!(install_commands(&host(false, true), &findings)[0].starts_with("sudo "));
+    }
+
+    #[test]
+    fn systems_without_apt_are_left_to_their_owner() {
+        assert!(install_commands(&host(true, false), &[finding(Some("a"), false)]).is_empty());
+    }
+}
