@@ -19,7 +19,9 @@ mod output;
 mod overlay;
 mod render;
 mod status;
+mod suite;
 mod target;
+mod test;
 mod validate;
 
 use std::process::ExitCode;
@@ -60,6 +62,7 @@ enum Command {
     Cluster(cluster::Command),
     #[command(subcommand)]
     Images(images::Command),
+    Test(test::Arguments),
     Ci(ci::Arguments),
     Completions(completions::Arguments),
 }
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Open(arguments) => open::run(&context, &arguments),
         Command::Cluster(command) => cluster::run(&context, command),
         Command::Images(command) => images::run(&context, &command),
+        Command::Test(arguments) => test::run(&context, &arguments),
         Command::Ci(arguments) => ci::run(&context, &arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };

