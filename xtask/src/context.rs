@@ -1,6 +1,7 @@
 //! What every command is given: the flags that are the same everywhere, the log, the cache.
 
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use cluster::{Builder, Cache, Cluster};
@@ -44,8 +45,8 @@ pub(crate) struct Common {
     /// The local cluster's name.
     #[arg(long, global = true, value_name = "NAME", default_value = CLUSTER, env = "MLFLOW_GKE_CLUSTER")]
     cluster: String,
-    /// Also write every event as NDJSON to this file.
-    #[arg(long, global = true, value_name = "FILE", hide = true)]
+    /// Also write every event as NDJSON to a file in this folder, named by the start in milliseconds.
+    #[arg(long, global = true, value_name = "FOLDER", env = "MLFLOW_GKE_EVENTS", hide = true)]
     events: Option<PathBuf>,
 }
 
@@ -78,18 +79,21 @@ impl Context {
             (_, true) => Style::Quiet,
             _ => Style::Human,
         };
-        let copy = match &common.events {
-            Some(path) => Some(
-                std::fs::File::create(path)
-                    .with_context(|| format!("cannot write events to `{}`", path.display()))?,
-            ),
-            None => None,
-        };
+        let copy = common.events.as_deref().map(event_file).transpose()?;
         let log = Log::new(style, estimates, copy);
         let builder = Builder { root: root.clone(), cache, log: log.clone() };
         let cluster = Cluster::named(&builder, &common.cluster);
         Ok(Self { root, yes: common.yes, log, builder, cluster })
     }
+}
+
+/// A file of this command's own: several commands may write to one folder.
+fn event_file(folder: &Path) -> anyhow::Result<std::fs::File> {
+    let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let path = folder.join(format!("{}-{}.ndjson", start.as_millis(), std::process::id()));
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::File::create(&path))
+        .with_context(|| format!("cannot write events to `{}`", path.display()))
 }
 
 /// The checkout that this binary was built in, or the copy that a test names.

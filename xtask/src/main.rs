@@ -3,6 +3,7 @@
 //! A command is a file; a group is a folder. This file parses, makes one [`Context`], matches once
 //! and turns the error into an exit code.
 
+mod bench;
 mod ci;
 mod cluster;
 mod cluster_events;
@@ -11,6 +12,7 @@ mod context;
 mod deploy;
 mod diff;
 mod doctor;
+mod e2e;
 mod exit;
 mod images;
 mod logs;
@@ -63,7 +65,9 @@ enum Command {
     #[command(subcommand)]
     Images(images::Command),
     Test(test::Arguments),
+    E2e(e2e::Arguments),
     Ci(ci::Arguments),
+    Bench(bench::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -85,7 +89,9 @@ fn main() -> ExitCode {
         Command::Open(arguments) => open::run(&context, &arguments),
         Command::Cluster(command) => cluster::run(&context, command),
         Command::Images(command) => images::run(&context, &command),
+        Command::E2e(arguments) => e2e::run(&context, &arguments),
         Command::Test(arguments) => test::run(&context, &arguments),
+        Command::Bench(arguments) => bench::run(&context, &arguments),
         Command::Ci(arguments) => ci::run(&context, &arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };

@@ -114,6 +114,7 @@ impl Suite<'_> {
             ("MLFLOW_GKE_CLUSTER".to_owned(), TEST_CLUSTER.to_owned()),
             ("MLFLOW_GKE_CACHE".to_owned(), path(builder.cache.root())?),
             ("MLFLOW_GKE_EVIDENCE".to_owned(), path(&self.evidence)?),
+            ("MLFLOW_GKE_EVENTS".to_owned(), path(&self.evidence.join("events"))?),
             ("MLFLOW_GKE_KUBECTL".to_owned(), path(&cluster::kubectl(builder)?)?),
             ("MLFLOW_GKE_KUBE_APISERVER".to_owned(), path(&cluster::kube_apiserver(builder)?)?),
         ];

@@ -86,3 +86,35 @@ pub enum Event {
         result: serde_json::Value,
     },
 }
+
+impl Event {
+    /// The event with its time counted from `by_ms` earlier: to lay the logs of several commands on
+    /// one time line.
+    #[must_use]
+    pub fn shifted(mut self, by_ms: u64) -> Self {
+        match &mut self {
+            Self::StepStarted { at_ms, .. }
+            | Self::StepProgress { at_ms, .. }
+            | Self::StepEnded { at_ms, .. }
+            | Self::Note { at_ms, .. }
+            | Self::Object { at_ms, .. }
+            | Self::Error { at_ms, .. }
+            | Self::Result { at_ms, .. } => *at_ms += by_ms,
+        }
+        self
+    }
+
+    /// Time since the start of the command, in milliseconds.
+    #[must_use]
+    pub fn at_ms(&self) -> u64 {
+        match self {
+            Self::StepStarted { at_ms, .. }
+            | Self::StepProgress { at_ms, .. }
+            | Self::StepEnded { at_ms, .. }
+            | Self::Note { at_ms, .. }
+            | Self::Object { at_ms, .. }
+            | Self::Error { at_ms, .. }
+            | Self::Result { at_ms, .. } => *at_ms,
+        }
+    }
+}
