@@ -206,7 +206,62 @@ mod tests {
         document(&page);
     }
 
+    /// The relative luminance of `#rrggbb`, as WCAG defines it.
+    fn luminance(colour: &str) -> f64 {
+        let channel = |at: usize| {
+            let value = u8::from_str_radix(&colour[at..at + 2], 16).unwrap();
+            let value = f64::from(value) / 255.0;
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
+    }
+
+    #[test]
+    fn text_stands_out_from_what_is_behind_it() {
+        let schemes: Vec<&str> = STYLE.split(":root {").skip(1).take(2).collect();
+        assert_eq!(schemes.len(), 2, "light and dark");
+        for scheme in schemes {
+            let colour = |name: &str| {
+                let (_, rest) = scheme.split_once(&format!("--{name}: ")).unwrap();
+                luminance(&rest[..7])
+            };
+            let on = |behind: &str, texts: &[&str]| {
+                for text in texts {
+                    let (a, b) = (colour(text), colour(behind));
+                    let contrast = (a.max(b) + 0.05) / (a.min(b) + 0.05);
+                    assert!(contrast >= 4.5, "{text} on {behind}: {contrast:.2}");
+                }
+            };
+            on("card", &["ink", "soft", "link", "good", "bad", "warn", "calm"]);
+            on("code", &["ink", "soft", "link", "good", "bad", "warn", "calm"]);
+            for bar in ["ok", "fail", "wait", "same"] {
+                on(bar, &["ink"]);
+            }
+        }
+    }
+
     proptest! {
+        // A page takes milliseconds to write and to read back in a debug build.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_figures_make_a_page(
+            at_ms: u64, took_ms: u64, estimate_ms: Option<u64>, started_at: Option<u64>
+        ) {
+            let mut run = run("x");
+            let (step, title) = ("s".to_owned(), "t".to_owned());
+            let (object, state, message) = ("o".to_owned(), "late".to_owned(), String::new());
+            run.started = Some(std::time::UNIX_EPOCH + Duration::from_secs(took_ms >> 12));
+            run.events.push(Event::StepStarted { at_ms, step: step.clone(), title, estimate_ms });
+            run.events.push(Event::Object { at_ms, object, state, message: message.clone() });
+            let outcome = events::Outcome::Done;
+            run.events.push(Event::StepEnded { at_ms, step, outcome, took_ms, message });
+            run.cases[0].started_at = started_at;
+            run.cases[0].took = Duration::from_millis(took_ms);
+            document(&html(&run));
+            prop_assert!(crate::junit::parse(&crate::junit::write(&run)).is_ok());
+        }
+
         #[test]
         fn input_never_becomes_markup(
             text in prop_oneof![

@@ -14,10 +14,10 @@ pub enum Outcome {
     Failed,
     /// It passed, but only when it was tried again.
     Flaky,
-    /// It did not run.
+    /// It did not run; what nobody gave an outcome proves nothing either.
+    #[default]
     Skipped,
     /// It passed.
-    #[default]
     Passed,
 }
 

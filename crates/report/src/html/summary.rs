@@ -81,14 +81,14 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-    use crate::run::Case;
+    use crate::run::{Case, Outcome};
 
     #[test]
     fn a_failed_command_is_said_before_its_green_tests() {
         let error = Event::Error { at_ms: 1, message: "x".into(), code: 1 };
         let mut run = Run { events: vec![error], ..Run::default() };
         assert_eq!(headline(&run), "✗ The run failed before any test");
-        run.cases.push(Case::default());
+        run.cases.push(Case { outcome: Outcome::Passed, ..Case::default() });
         assert_eq!(headline(&run), "✗ The run failed, its tests: 1 passed");
     }
 
@@ -96,10 +96,14 @@ mod tests {
     fn the_head_says_what_when_and_where() {
         let run = Run {
             title: "e2e".into(),
-            started: Some(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_795_000_000)),
+            started: Some(std::time::UNIX_EPOCH + Duration::from_secs(1_795_000_000)),
             commit: "0123abc".into(),
             facts: vec![("Kernel".into(), "6.1 <x>".into())],
-            cases: vec![Case { took: std::time::Duration::from_secs(3), ..Case::default() }],
+            cases: vec![Case {
+                outcome: Outcome::Passed,
+                took: Duration::from_secs(3),
+                ..Case::default()
+            }],
             ..Run::default()
         };
         let mut page = Markup::default();
