@@ -1,0 +1,7 @@
+//! The MLflow image: its migration, its server, and what it leaves out.
+
+mod api;
+mod artifacts;
+mod image;
+mod migration;
+mod server;
