@@ -60,6 +60,7 @@ fn write_report(context: &Context, folder: &Path, started: SystemTime) -> anyhow
         facts: facts(context),
         events,
         cases,
+        provoked: true,
         ..Run::default()
     };
     write(&folder.join("events.ndjson"), &log)?;

@@ -102,6 +102,9 @@ pub struct Run {
     pub problems: Vec<Problem>,
     /// The test cases.
     pub cases: Vec<Case>,
+    /// Whether the cases provoke failures on purpose: then failed steps and commands are part of
+    /// the story, and the cases alone decide, if there are any.
+    pub provoked: bool,
     /// Evidence that belongs to the run rather than to a case.
     pub evidence: Vec<Evidence>,
 }
@@ -150,16 +153,25 @@ impl Run {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let steps = spans::steps(&self.events);
-        let step_failed = steps.iter().any(|it| it.ending.is_bad());
-        let error = self.events.iter().any(|it| matches!(it, Event::Error { .. }));
         let counts = self.counts();
-        if step_failed || error || counts.failed > 0 || !self.problems.is_empty() {
+        if counts.failed > 0 || (self.log_decides() && self.log_fails(&steps)) {
             Verdict::Failed
         } else if counts.passed + counts.flaky > 0 || !steps.is_empty() {
             Verdict::Passed
         } else {
             Verdict::Empty
         }
+    }
+
+    /// Whether a failure in the log is a failure of the run.
+    pub(crate) fn log_decides(&self) -> bool {
+        !self.provoked || self.cases.is_empty()
+    }
+
+    fn log_fails(&self, steps: &[spans::Step]) -> bool {
+        steps.iter().any(|it| it.ending.is_bad())
+            || self.events.iter().any(|it| matches!(it, Event::Error { .. }))
+            || !self.problems.is_empty()
     }
 
     /// How long the run took: until the last thing that is known to have happened.
@@ -233,6 +245,10 @@ mod tests {
         };
         let mut run = cases(&[Outcome::Passed]);
         run.events.push(started);
+        assert_eq!(run.verdict(), Verdict::Failed);
+        run.provoked = true;
+        assert_eq!(run.verdict(), Verdict::Passed);
+        run.cases.clear();
         assert_eq!(run.verdict(), Verdict::Failed);
     }
 
