@@ -1,7 +1,6 @@
 """mlflow-server: the tracking server in one process, instead of the six of `mlflow server`."""
 
 import gc
-import logging
 import os
 import signal
 import sys
@@ -19,14 +18,6 @@ GRACE_S = 5
 # Above the 600 s for which Google's load balancer keeps a connection, or it would send requests
 # into connections that the server is closing.
 KEEP_ALIVE_S = 620
-
-
-class WithoutProbes(logging.Filter):
-    """Keeps the kubelet's requests out of the access log."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        path = record.args[2] if isinstance(record.args, tuple) and len(record.args) > 2 else ""
-        return path not in ("/health", "/version")
 
 
 def stop(_signal, _frame) -> None:
@@ -70,7 +61,6 @@ def main() -> None:
         "timeout_graceful_shutdown": GRACE_S,
         "server_header": False,
     }
-    logging.getLogger("uvicorn.access").addFilter(WithoutProbes())
     if workers > 1:
         waiting.join()
         uvicorn.run("mlflow_image.application:app", workers=workers, **options)
