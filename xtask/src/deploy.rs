@@ -60,7 +60,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()
     let target = Target::of(context, &arguments.selection)?;
     let options = Options { force: arguments.force, thorough: arguments.thorough };
     if environment.is_local() {
-        if target::run(fast_path::is_done(&overlay, &target, options))? {
+        if target::run_briefly(fast_path::is_done(&overlay, &target, options))? {
             return report_unchanged(context, &overlay, &target);
         }
         if arguments.dry_run && !target.kubeconfig.exists() {

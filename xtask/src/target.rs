@@ -67,7 +67,13 @@ impl Target {
         if environment.is_local() {
             refuse_remote(&self.kubeconfig)?;
         }
-        Ok(health::connect(&self.kubeconfig, &self.context).await?)
+        health::connect(&self.kubeconfig, &self.context).await.map_err(|error| {
+            let error = anyhow::Error::new(error);
+            match is_clock_wrong(&format!("{error:#}")) {
+                true => exit::error(exit::PREREQUISITE, format!("{error:#}\n{}", CLOCK_HINT)),
+                false => error,
+            }
+        })
     }
 
     /// How a person would call kubectl for this cluster.
@@ -78,6 +84,16 @@ impl Target {
             self.context
         )
     }
+}
+
+/// A certificate that is not valid yet, or no more, mostly means that one of two clocks is wrong.
+const CLOCK_HINT: &str = "hint: compare `date --utc` with the real time; for a local cluster, `cargo xtask cluster down` and up again makes new certificates";
+
+/// rustls' words for a certificate outside of its time.
+fn is_clock_wrong(error: &str) -> bool {
+    ["NotValidYet", "not valid yet", "certificate expired", "Expired"]
+        .iter()
+        .any(|words| error.contains(words))
 }
 
 /// The local cluster's API server is on this machine; a kubeconfig that says otherwise is not ours.
@@ -129,14 +145,12 @@ fn user_kubeconfig() -> anyhow::Result<PathBuf> {
 
 /// Runs asynchronous work to its end on this thread; Ctrl-C ends it with the exit code for that.
 ///
+/// From here on Ctrl-C ends nothing else than such work, so this is for the last part of a command.
+///
 /// # Errors
 /// Those of the work.
 pub(crate) fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    runtime.block_on(async {
+    run_briefly(async {
         tokio::select! {
             result = work => result,
             _ = tokio::signal::ctrl_c() => Err(exit::error(
@@ -147,9 +161,33 @@ pub(crate) fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::R
     })
 }
 
+/// Runs a short piece of asynchronous work and leaves Ctrl-C to the operating system.
+///
+/// # Errors
+/// Those of the work.
+pub(crate) fn run_briefly<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(work)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_outside_of_its_time_points_at_the_clock() {
+        assert!(is_clock_wrong("invalid peer certificate: NotValidYet"));
+        assert!(is_clock_wrong(
+            "invalid peer certificate: certificate not valid yet: verification time 1"
+        ));
+        assert!(is_clock_wrong(
+            "invalid peer certificate: certificate expired: verification time 2"
+        ));
+        assert!(!is_clock_wrong("connection refused"));
+    }
 
     #[test]
     fn a_kubeconfig_that_leads_elsewhere_is_seen() {

@@ -210,7 +210,11 @@ impl Cluster {
         drop(tell);
         // What could not be imported here is imported by `load`, which tells why if it fails again.
         drop(importer.join());
-        created?;
+        if let Err(error) = created {
+            // kind does not say it when the daemon stopped under it; the daemon does.
+            docker::daemon()?;
+            return Err(error.into());
+        }
         let nodes = docker::containers(&format!("label=io.x-k8s.kind.cluster={}", self.name))?;
         let id = nodes.first().map_or("", |it| it.id.as_str());
         let marker = self.folder.join("node-id");

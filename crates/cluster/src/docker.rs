@@ -11,6 +11,21 @@ use crate::program::shell;
 const QUICK: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(20 * 60);
 
+/// Runs a call of the client. A daemon that went away is told apart from a command that failed.
+fn run(call: Call<'_>) -> Result<process::Output, Error> {
+    call.run().map_err(|error| match is_daemon_gone(error.stderr()) {
+        true => Error::NoDaemon { reason: "it has stopped".to_owned() },
+        false => error.into(),
+    })
+}
+
+/// The client's own words when nobody listens on the daemon's socket.
+fn is_daemon_gone(stderr: &str) -> bool {
+    ["Cannot connect to the Docker daemon", "error during connect"]
+        .iter()
+        .any(|words| stderr.contains(words))
+}
+
 /// What the daemon says of itself.
 #[derive(Clone, Debug, serde::Deserialize)]
 pub struct Daemon {
@@ -76,7 +91,7 @@ pub fn size_mb(image: &str) -> Result<Option<u64>, Error> {
 /// The client failed.
 pub fn import(archive: &Path, image: &str) -> Result<(), Error> {
     let sh = shell()?;
-    Call::new(cmd!(sh, "docker import {archive} {image}"), LONG).run()?;
+    run(Call::new(cmd!(sh, "docker import {archive} {image}"), LONG))?;
     Ok(())
 }
 
@@ -97,7 +112,7 @@ pub fn build(
     let call =
         cmd!(sh, "docker build --network=none --force-rm {arguments...} {tags...} {context}")
             .env("DOCKER_BUILDKIT", "0");
-    Call::new(call, LONG).lines(on_line).run()?;
+    run(Call::new(call, LONG).lines(on_line))?;
     Ok(())
 }
 
@@ -107,7 +122,7 @@ pub fn build(
 /// The client failed.
 pub fn save(images: &[String], archive: &Path) -> Result<(), Error> {
     let sh = shell()?;
-    Call::new(cmd!(sh, "docker save --output={archive} {images...}"), LONG).run()?;
+    run(Call::new(cmd!(sh, "docker save --output={archive} {images...}"), LONG))?;
     Ok(())
 }
 
@@ -117,7 +132,7 @@ pub fn save(images: &[String], archive: &Path) -> Result<(), Error> {
 /// The client failed.
 pub fn load(archive: &Path) -> Result<(), Error> {
     let sh = shell()?;
-    Call::new(cmd!(sh, "docker load --quiet --input={archive}"), LONG).run()?;
+    run(Call::new(cmd!(sh, "docker load --quiet --input={archive}"), LONG))?;
     Ok(())
 }
 
@@ -140,7 +155,7 @@ pub fn containers(filter: &str) -> Result<Vec<Container>, Error> {
     let sh = shell()?;
     let format = "{{.ID}}\t{{.Image}}\t{{.State}}";
     let call = cmd!(sh, "docker ps --all --no-trunc --filter={filter} --format={format}");
-    let output = Call::new(call, QUICK).run()?;
+    let output = run(Call::new(call, QUICK))?;
     let containers = output.stdout.lines().filter_map(|line| {
         let mut parts = line.split('\t').map(str::to_owned);
         Some(Container { id: parts.next()?, image: parts.next()?, state: parts.next()? })
@@ -154,7 +169,7 @@ pub fn containers(filter: &str) -> Result<Vec<Container>, Error> {
 /// The client failed.
 pub fn start(container: &str) -> Result<(), Error> {
     let sh = shell()?;
-    Call::new(cmd!(sh, "docker start {container}"), QUICK).run()?;
+    run(Call::new(cmd!(sh, "docker start {container}"), QUICK))?;
     Ok(())
 }
 
@@ -164,7 +179,7 @@ pub fn start(container: &str) -> Result<(), Error> {
 /// The command failed, or the container does not run.
 pub fn exec(container: &str, command: &[&str], limit: Duration) -> Result<String, Error> {
     let sh = shell()?;
-    let output = Call::new(cmd!(sh, "docker exec {container} {command...}"), limit).run()?;
+    let output = run(Call::new(cmd!(sh, "docker exec {container} {command...}"), limit))?;
     Ok(output.stdout)
 }
 
@@ -180,7 +195,7 @@ pub fn exec_with_input(
 ) -> Result<String, Error> {
     let sh = shell()?;
     let call = cmd!(sh, "docker exec --interactive {container} {command...}");
-    Ok(Call::new(call, limit).input(input).run()?.stdout)
+    Ok(run(Call::new(call, limit).input(input))?.stdout)
 }
 
 /// Removes a network that nobody uses. One that is used, or gone, is left as it is.
@@ -191,4 +206,17 @@ pub fn remove_idle_network(network: &str) -> Result<(), Error> {
     let sh = shell()?;
     Call::new(cmd!(sh, "docker network rm {network}"), QUICK).status()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_went_away_is_told_apart() {
+        assert!(is_daemon_gone(
+            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+        ));
+        assert!(!is_daemon_gone("Error: No such container: x"));
+    }
 }

@@ -8,6 +8,9 @@ use crate::estimates::Estimates;
 use crate::event::{Event, Outcome};
 use crate::terminal;
 
+/// Where nobody sees a bar, a long step says every so often that it goes on.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
 /// How the log is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
@@ -32,6 +35,7 @@ struct Shared {
     copy: Option<std::fs::File>,
     bar: bool,
     live: bool,
+    printed: Instant,
 }
 
 impl Log {
@@ -39,7 +43,7 @@ impl Log {
     #[must_use]
     pub fn new(style: Style, estimates: Estimates, copy: Option<std::fs::File>) -> Self {
         let live = style == Style::Human && std::io::stderr().is_terminal();
-        let shared = Shared { estimates, copy, bar: false, live };
+        let shared = Shared { estimates, copy, bar: false, live, printed: Instant::now() };
         Self { shared: Arc::new(Mutex::new(shared)), style, started: Instant::now() }
     }
 
@@ -123,6 +127,7 @@ impl Log {
 
 impl Shared {
     fn print(&mut self, line: &str) {
+        self.printed = Instant::now();
         let clear = if std::mem::take(&mut self.bar) { "\r\x1b[K" } else { "" };
         drop(writeln!(std::io::stderr(), "{clear}{line}"));
     }
@@ -155,11 +160,13 @@ impl Step {
         };
         self.log.write(&event, &self.title);
         let mut shared = self.log.lock();
-        if shared.live {
-            let spent = self.started.elapsed();
-            let bar = terminal::bar(&self.title, message, spent, self.estimate, columns());
-            shared.draw(&bar);
+        let is_quiet = self.log.style != Style::Human;
+        if is_quiet || (!shared.live && shared.printed.elapsed() < HEARTBEAT) {
+            return;
         }
+        let spent = self.started.elapsed();
+        let bar = terminal::bar(&self.title, message, spent, self.estimate, columns());
+        if shared.live { shared.draw(&bar) } else { shared.print(&bar) }
     }
 
     /// Ends the step well and remembers what it took.

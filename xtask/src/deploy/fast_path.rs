@@ -14,7 +14,7 @@ use crate::target::Target;
 /// Whether the environment is deployed as it should be, and healthy.
 ///
 /// # Errors
-/// Only an interruption; see [`crate::target::run`].
+/// Only an interruption; see [`crate::target::run_briefly`].
 pub(crate) async fn is_done(
     overlay: &Overlay,
     target: &Target,
