@@ -1,0 +1,5 @@
+# Only the runtime wrapper is compiled by cargo.
+[ "$1" = build ] || unexpected
+folder="$(value --target-dir "$@")/$(value --target "$@")/release"
+mkdir -p "$folder"
+printf '#!/bin/sh\n' >"$folder/$(value --package "$@")"

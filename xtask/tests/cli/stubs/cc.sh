@@ -1,0 +1,1 @@
+printf '#!/bin/sh\n' >"$(value -o "$@")"

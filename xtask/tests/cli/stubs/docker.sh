@@ -1,0 +1,62 @@
+# The client. `daemon` says whether a daemon answers, `containers` what it runs (id, image, state,
+# kind cluster), `images` what it has, `loaded` what the node's containerd has.
+tab=$(printf '\t')
+if [ ! -f "$STUBS/daemon" ]; then
+    echo '{"ServerErrors":["Cannot connect to the Docker daemon at unix:///var/run/docker.sock."]}'
+    exit 1
+fi
+case "$1 ${2-}" in
+"info "*)
+    echo '{"ServerVersion":"20.10.24","DefaultRuntime":"runc","DockerRootDir":"/var/lib/docker"}'
+    ;;
+"ps "*)
+    filter=$(value --filter "$@")
+    while IFS="$tab" read -r id image state cluster; do
+        case $filter in
+        status=*) [ "$state" = "${filter#status=}" ] || continue ;;
+        label=*=*) [ "$cluster" = "${filter##*=}" ] || continue ;;
+        label=*) [ "$cluster" != - ] || continue ;;
+        *) unexpected ;;
+        esac
+        printf '%s\t%s\t%s\n' "$id" "$image" "$state"
+    done <"$STUBS/containers"
+    ;;
+"image inspect")
+    for image in "$@"; do :; done
+    grep -qxF "$image" "$STUBS/images" || exit 1
+    case $3 in *Size*) echo 228000000 ;; *) echo sha256:1 ;; esac
+    ;;
+"import "*) printf '%s\n' "$3" >>"$STUBS/images" ;;
+"build "*)
+    for it in "$@"; do
+        case $it in --tag=*) printf '%s\n' "${it#--tag=}" >>"$STUBS/images" ;; esac
+    done
+    ;;
+"save "*) echo archive >"$(value --output "$@")" ;;
+"load "*) ;;
+"start "*)
+    sed -i "s/^\($2$tab.*$tab\)exited$tab/\1running$tab/" "$STUBS/containers"
+    ;;
+"network rm") ;;
+"exec "*)
+    shift
+    if [ "$1" = --interactive ]; then
+        shift
+        [ "$2" = kubectl ] || unexpected
+        cat >"$STUBS/applied"
+        exit
+    fi
+    case "$*" in
+    *" ctr "*" images list "*) cat "$STUBS/loaded" ;;
+    *" ctr "*" images import "*)
+        for archive in "$@"; do :; done
+        archive=${archive#/images/}
+        archive=${archive%/image.tar}
+        printf 'localhost/mlflow-gke/%s:%s\n' "${archive%/*}" "${archive#*/}" >>"$STUBS/loaded"
+        ;;
+    *" kubectl "*" get --raw=/readyz") echo ok ;;
+    *) unexpected ;;
+    esac
+    ;;
+*) unexpected ;;
+esac

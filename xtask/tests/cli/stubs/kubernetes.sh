@@ -1,0 +1,4 @@
+# The Kubernetes program under the name kubectl: renders `rendered`, or has the real one render.
+[ "$name $1" = "kubectl kustomize" ] || unexpected
+if [ -f "$STUBS/real-kubectl" ]; then exec "$(cat "$STUBS/real-kubectl")" "$@"; fi
+cat "$STUBS/rendered"

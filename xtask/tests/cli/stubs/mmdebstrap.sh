@@ -1,0 +1,2 @@
+for archive in "$@"; do :; done
+echo base >"$archive"

@@ -1,0 +1,2 @@
+[ "$*" = "start docker" ] || unexpected
+: >"$STUBS/daemon"
