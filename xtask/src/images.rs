@@ -43,6 +43,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> anyhow::Result<()> {
 
 /// Every image of the cluster, built when the cache lacks it.
 pub(crate) fn build_all(context: &Context) -> anyhow::Result<Vec<Built>> {
+    cluster::outlook::tell(&context.builder)?;
     let mut built = Vec::new();
     for image in &IMAGES {
         built.push(image.obtain(&context.builder)?);

@@ -35,6 +35,13 @@ pub struct Recipe<'a> {
     pub title: String,
 }
 
+impl Recipe<'_> {
+    /// The name of the step that builds it, by which its time is remembered.
+    pub(crate) fn step(&self) -> String {
+        format!("{}-{}", self.kind, self.name)
+    }
+}
+
 impl Cache {
     /// The cache below `root`, which is made when it is missing.
     ///
@@ -82,7 +89,7 @@ impl Cache {
             }
             None => {}
         }
-        let step = log.step(&format!("{}-{}", recipe.kind, recipe.name), recipe.title.clone());
+        let step = log.step(&recipe.step(), recipe.title.clone());
         let unfinished = folder.with_extension("unfinished");
         remove(&unfinished)?;
         std::fs::create_dir_all(&unfinished).map_err(Error::file("create", &unfinished))?;
@@ -112,7 +119,7 @@ impl Cache {
     }
 
     fn lock(&self, log: &Log, recipe: &Recipe<'_>) -> Result<File, Error> {
-        self.lock_name(log, &format!("{}-{}", recipe.kind, recipe.name))
+        self.lock_name(log, &recipe.step())
     }
 
     fn folder(&self, recipe: &Recipe<'_>) -> PathBuf {

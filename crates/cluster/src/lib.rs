@@ -16,6 +16,7 @@ mod error;
 mod host;
 pub mod image;
 pub mod node;
+pub mod outlook;
 mod poll;
 pub mod prerequisite;
 pub mod program;

@@ -12,7 +12,7 @@ use crate::image::{copy_folder, import_base, link, reference};
 use crate::program;
 
 /// The Go programs that a node runs.
-const PROGRAMS: [&str; 6] =
+pub(crate) const PROGRAMS: [&str; 6] =
     ["kubernetes", "containerd", "containerd-shim-runc-v2", "ctr", "etcd", "coredns"];
 
 /// The beginning of every node image's name: by it a cluster is known to be ours.

@@ -99,16 +99,7 @@ pub fn kubernetes_version(root: &Path) -> Result<String, Error> {
 pub fn obtain_go(builder: &Builder, program: &GoProgram) -> Result<PathBuf, Error> {
     let folder = builder.root.join("tools").join(program.module);
     let ldflags = ldflags(builder, program)?;
-    let key = {
-        let mut digest = Digest::default();
-        digest.add("recipe", "go-1");
-        digest.add("architecture", std::env::consts::ARCH);
-        digest.add("package", program.package);
-        digest.add("tags", program.tags);
-        digest.add("ldflags", &ldflags);
-        digest.add_folder(&folder)?;
-        digest.finish()
-    };
+    let key = go_key(builder, program)?;
     let title = format!("compile {} from its Go module", program.name);
     let recipe = Recipe { kind: "program", name: program.name, key: &key, title };
     let result = builder.cache.obtain(&builder.log, &recipe, |out, step| {
@@ -116,6 +107,34 @@ pub fn obtain_go(builder: &Builder, program: &GoProgram) -> Result<PathBuf, Erro
         compile_go(program, &folder, &ldflags, &out.join(program.name), step)
     })?;
     Ok(result.join(program.name))
+}
+
+fn go_key(builder: &Builder, program: &GoProgram) -> Result<String, Error> {
+    let mut digest = Digest::default();
+    digest.add("recipe", "go-1");
+    digest.add("architecture", std::env::consts::ARCH);
+    digest.add("package", program.package);
+    digest.add("tags", program.tags);
+    digest.add("ldflags", ldflags(builder, program)?);
+    digest.add_folder(&builder.root.join("tools").join(program.module))?;
+    Ok(digest.finish())
+}
+
+/// The steps that compile what the cache lacks, of the given programs.
+///
+/// # Errors
+/// A file of the checkout cannot be read.
+pub fn missing_go(builder: &Builder, names: &[&str]) -> Result<Vec<String>, Error> {
+    let mut steps = Vec::new();
+    for name in names {
+        let program = go_program(name)?;
+        let key = go_key(builder, program)?;
+        let recipe = Recipe { kind: "program", name, key: &key, title: String::new() };
+        if builder.cache.peek(&recipe).is_none() {
+            steps.push(recipe.step());
+        }
+    }
+    Ok(steps)
 }
 
 /// kubeadm refuses a Kubernetes that does not know its own version.

@@ -71,6 +71,12 @@ impl Log {
         }
     }
 
+    /// What the step took last time on this machine.
+    #[must_use]
+    pub fn estimate(&self, step: &str) -> Option<Duration> {
+        self.lock().estimates.of(step)
+    }
+
     /// Tells something that belongs to no step.
     pub fn note(&self, message: impl Into<String>) {
         self.write(&Event::Note { at_ms: self.at_ms(), message: message.into() }, "");

@@ -14,7 +14,7 @@ use crate::target::Target;
 /// Whether the environment is deployed as it should be, and healthy.
 ///
 /// # Errors
-/// Only an interruption; see [`crate::target::run_briefly`].
+/// None of its own: what goes wrong here is answered by the whole way.
 pub(crate) async fn is_done(
     overlay: &Overlay,
     target: &Target,
