@@ -1,7 +1,8 @@
 //! PostgreSQL: the first start, the password, and what becomes of the data.
 
 use crate::{
-    scene::play,
+    container::{Container, Image, Pod},
+    scene::{Scene, play},
     stack::{self, PASSWORD, START, psql, psql_with},
 };
 use anyhow::ensure;
@@ -152,12 +153,9 @@ fn first_start_cut_off_half_way_is_done_again() {
 }
 
 /// What is in the data folder of a server that does not run.
-async fn files(
-    scene: &crate::scene::Scene,
-    volumes: &crate::container::Container,
-) -> anyhow::Result<String> {
+async fn files(scene: &Scene, volumes: &Container) -> anyhow::Result<String> {
     let list = "cd /var/lib/postgresql/data/pgdata && echo *";
-    let pod = crate::container::Pod::new(crate::container::Image::Postgres, "files");
+    let pod = Pod::new(Image::Postgres, "files");
     let list = pod.root().volumes_of(volumes).command(["sh", "-c", list]).start(scene).await?;
     ensure!(list.exits(START).await? == 0, "the folder cannot be listed");
     Ok(list.log().trim().to_owned())

@@ -2,10 +2,10 @@
 
 use crate::{
     container::{Image, Pod},
-    scene::play,
+    scene::{Scene, play},
     stack::START,
 };
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 const OMITTED: &str = include_str!("../../../deploy/images/mlflow/omitted.txt");
 
@@ -21,14 +21,10 @@ def module(name):
 print('found', *sorted(name for name in sys.argv[1:] if plain(name) in there or module(name)))
 ";
 
-async fn found(
-    scene: &crate::scene::Scene,
-    role: &'static str,
-    names: &[&str],
-) -> anyhow::Result<Vec<String>> {
+async fn found(scene: &Scene, role: &'static str, names: &[&str]) -> anyhow::Result<Vec<String>> {
     let command = ["python3", "-c", LOOK].into_iter().chain(names.iter().copied());
     let python = Pod::new(Image::Mlflow, role).command(command).start(scene).await?;
-    anyhow::ensure!(python.exits(START).await? == 0, "python3 failed: {}", python.log());
+    ensure!(python.exits(START).await? == 0, "python3 failed: {}", python.log());
     let log = python.log();
     let names = log.trim().strip_prefix("found").context("another answer than was asked for")?;
     Ok(names.split_whitespace().map(str::to_owned).collect())
