@@ -11,11 +11,9 @@ fn a_foreign_cluster_of_our_name_is_refused() -> anyhow::Result<()> {
     with_cluster("a_foreign_cluster_is_refused", |scene| {
         let name = format!("{}-foreign", scene.cluster);
         let container = Container::create(&name)?;
-        for arguments in [
-            &["cluster", "up"][..],
-            &["cluster", "down"],
-            &["deploy", "--env", "kind"],
-        ] {
+        for arguments in
+            [&["cluster", "up"][..], &["cluster", "down"], &["deploy", "--env", "kind"]]
+        {
             let mut command = scene.xtask(arguments);
             command.env("MLFLOW_GKE_CLUSTER", &name);
             run(command, LIMIT)?.expect(40)?.says(&name)?.says("hint:")?;
@@ -75,8 +73,7 @@ impl Container {
         let label = format!("io.x-k8s.kind.cluster={cluster}");
         let role = "io.x-k8s.kind.role=control-plane";
         let image = "localhost/mlflow-gke/postgres:dev";
-        let create =
-            ["create", "--name", &container.0, "--label", &label, "--label", role, image];
+        let create = ["create", "--name", &container.0, "--label", &label, "--label", role, image];
         docker(&create)?.expect(0)?;
         Ok(container)
     }

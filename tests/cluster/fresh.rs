@@ -45,11 +45,13 @@ fn password_is_hidden(scene: &Scene, deploy_said: &str) -> anyhow::Result<()> {
     scene.api.watch("an event of the server's start", LIMIT, |seen: &Observed| {
         seen.list(health::Kind::Event).any(|it| it["reason"] == "Started")
     })?;
-    let password = scene.api.exec(
-        "app=postgres",
-        &["cat", "/run/secrets/mlflow-database/password"],
-    )?;
-    ensure!(password.len() >= 16, "the password is too short to look for: {} bytes", password.len());
+    let password =
+        scene.api.exec("app=postgres", &["cat", "/run/secrets/mlflow-database/password"])?;
+    ensure!(
+        password.len() >= 16,
+        "the password is too short to look for: {} bytes",
+        password.len()
+    );
     let secret = scene.api.need("/api/v1/namespaces/mlflow/secrets/mlflow-database")?;
     let encoded = secret["data"]["password"].as_str().context("the Secret has a password")?;
     let hidden = |place: &str, text: &str| {

@@ -13,9 +13,9 @@ fn the_guides_commands_work_by_hand_and_deploy_takes_over() -> anyhow::Result<()
         kubectl(scene, &["apply", "-k", &overlay])?.says("deployment.apps/mlflow created")?;
         // `kubectl wait` does not wait for pods that are not there yet.
         scene.api.watch("both pods exist", LIMIT, |seen: &Observed| {
-            ["mlflow", "postgres"].iter().all(|app| {
-                seen.list(Kind::Pod).any(|it| it["metadata"]["labels"]["app"] == *app)
-            })
+            ["mlflow", "postgres"]
+                .iter()
+                .all(|app| seen.list(Kind::Pod).any(|it| it["metadata"]["labels"]["app"] == *app))
         })?;
         for app in ["app=postgres", "app=mlflow"] {
             let wait = ["-n", "mlflow", "wait", "--for=condition=ready", "pod", "-l", app];

@@ -13,8 +13,7 @@ fn the_page_shows_a_logged_run() -> anyhow::Result<()> {
         let run_id = open.mlflow.create_run("page", RUN)?;
         let run: Value = open.mlflow.run(&run_id)?;
         let experiment = run["info"]["experiment_id"].as_str().context("a run is in one")?;
-        let url =
-            format!("http://localhost:{}/#/experiments/{experiment}/runs", open.mlflow.port);
+        let url = format!("http://localhost:{}/#/experiments/{experiment}/runs", open.mlflow.port);
         let page = browse(scene, &url, "--dump-dom")?;
         ensure!(page.contains(RUN), "the page does not show the run\n{page}");
         let picture = scene.evidence()?.join("page.png");

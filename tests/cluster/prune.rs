@@ -41,7 +41,8 @@ fn a_removed_object_is_pruned_and_a_foreign_one_is_left_alone() -> anyhow::Resul
         scene.api.need(&service)?;
 
         // One that knows nothing of us, and one that was copied from ours with all labels.
-        for (name, labels) in [("by-hand", json!({})), ("copied", extra["metadata"]["labels"].clone())]
+        for (name, labels) in
+            [("by-hand", json!({})), ("copied", extra["metadata"]["labels"].clone())]
         {
             let object = json!({
                 "apiVersion": "v1", "kind": "ConfigMap",

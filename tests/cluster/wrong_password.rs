@@ -32,9 +32,9 @@ fn set(scene: &Scene, secret: &str, password: &Value) -> anyhow::Result<()> {
     scene.api.merge(secret, &json!({ "data": { "password": password } }))?;
     for pod in scene.api.pods("app=mlflow")? {
         let name = pod["metadata"]["name"].as_str().context("a pod has a name")?;
-        scene.api.delete(&format!(
-            "/api/v1/namespaces/{NAMESPACE}/pods/{name}?gracePeriodSeconds=0"
-        ))?;
+        scene
+            .api
+            .delete(&format!("/api/v1/namespaces/{NAMESPACE}/pods/{name}?gracePeriodSeconds=0"))?;
     }
     Ok(())
 }

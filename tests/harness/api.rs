@@ -216,11 +216,7 @@ impl Api {
         Ok(())
     }
 
-    fn send(
-        &self,
-        request: hyper::http::request::Builder,
-        body: Vec<u8>,
-    ) -> anyhow::Result<Value> {
+    fn send(&self, request: hyper::http::request::Builder, body: Vec<u8>) -> anyhow::Result<Value> {
         let request = request.body(body)?;
         let what = format!("{} {}", request.method(), request.uri());
         let asking = self.client.request::<Value>(request);

@@ -165,12 +165,7 @@ impl Background {
         let deadline = Instant::now() + limit;
         while self.next_piece(deadline).is_some() {}
         let Some(status) = self.ended(deadline)? else {
-            bail!(
-                "`{}` did not end within {limit:?}\n{}{}",
-                self.shown,
-                self.stdout,
-                self.stderr
-            );
+            bail!("`{}` did not end within {limit:?}\n{}{}", self.shown, self.stdout, self.stderr);
         };
         Ok(Run {
             shown: self.shown.clone(),

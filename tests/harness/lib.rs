@@ -5,8 +5,8 @@
 //! starting state: a test may leave the cluster in whatever state it likes.
 
 mod api;
-mod child;
 mod checkout;
+mod child;
 mod evidence;
 mod mlflow;
 mod open;

@@ -35,7 +35,8 @@ impl Mlflow {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).context("connect")?;
         stream.set_read_timeout(Some(ANSWER_LIMIT))?;
         stream.set_write_timeout(Some(ANSWER_LIMIT))?;
-        let kind = if path.contains("/mlflow-artifacts/") { "text/plain" } else { "application/json" };
+        let kind =
+            if path.contains("/mlflow-artifacts/") { "text/plain" } else { "application/json" };
         // HTTP/1.0 knows no chunks, and its connection ends with the answer.
         write!(
             stream,
@@ -55,7 +56,12 @@ impl Mlflow {
     pub fn json(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let answer = self.ask(method, path, &body)?;
-        ensure!(answer.status == 200, "{method} {path} answered {}: {}", answer.status, answer.body);
+        ensure!(
+            answer.status == 200,
+            "{method} {path} answered {}: {}",
+            answer.status,
+            answer.body
+        );
         Ok(serde_json::from_str(&answer.body)?)
     }
 

@@ -48,10 +48,7 @@ pub fn with_cluster(
 ///
 /// # Errors
 /// Those of the test.
-pub fn deployed(
-    name: &str,
-    test: impl FnOnce(&Scene) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+pub fn deployed(name: &str, test: impl FnOnce(&Scene) -> anyhow::Result<()>) -> anyhow::Result<()> {
     with_cluster(name, |scene| {
         scene.deploy()?.expect(0).context("make the test's starting state")?;
         test(scene)
