@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     cases.extend(cluster_cases());
     let mut run = Run {
+        provoked: false,
         title: "cargo xtask e2e --env kind".to_owned(),
         started: Some(std::time::UNIX_EPOCH + Duration::from_secs(1_795_396_109)),
         commit: "4e196d2 health: only new proof ends a wait".to_owned(),
