@@ -159,17 +159,15 @@ fn half_a_cluster_is_made_anew() {
 fn a_creation_that_fails_is_told_in_kinds_words_and_made_anew_next_time() {
     let machine = Machine::new();
     machine.xtask("images build").run().good();
-    let fails = "printf 'half\\t%s\\trunning\\tmlflow-gke\\n' \"$(value --image \"$@\")\" >>\"$STUBS/containers\"
-        echo 'ERROR: failed to init node with kubeadm' >&2; exit 1";
-    let script = machine.read("state/programs/kind");
-    machine.write_state(
-        "programs/kind",
-        &script.replace(
-            "env >",
-            &format!("if [ -f \"$STUBS/fail\" ] && [ $1 = create ]; then {fails}; fi\nenv >"),
-        ),
+    machine.hook(
+        "kind",
+        r#"
+        if [ "$1" = create ]; then
+            printf 'half\t%s\trunning\tmlflow-gke\n' "$(value --image "$@")" >>"$STUBS/containers"
+            echo 'ERROR: failed to init node with kubeadm' >&2
+            exit 1
+        fi"#,
     );
-    machine.write_state("fail", "");
     let words = [
         "kind create cluster",
         "ERROR: failed to init node with kubeadm",
@@ -177,7 +175,7 @@ fn a_creation_that_fails_is_told_in_kinds_words_and_made_anew_next_time() {
     ];
     let ended = machine.xtask("cluster up").run().says(20, &words);
     assert_eq!(ended.stdout, "");
-    std::fs::remove_file(machine.path("state/fail")).unwrap();
+    machine.unhook("kind");
     machine.xtask("cluster up").run().says(0, &["half a cluster"]);
     assert_eq!(kind_did(&machine), ["create cluster", "delete cluster", "create cluster"]);
     assert_eq!(machine.read("state/containers").lines().count(), 1);

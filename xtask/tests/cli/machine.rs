@@ -6,38 +6,37 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::run::Xtask;
 
-const PREAMBLE: &str = include_str!("stubs/preamble.sh");
-
-/// What is on PATH, by what it does.
-const PROGRAMS: [(&str, &str); 14] = [
-    ("docker", include_str!("stubs/docker.sh")),
-    ("dockerd", include_str!("stubs/dockerd.sh")),
-    ("go", include_str!("stubs/go.sh")),
-    ("python3", include_str!("stubs/python3.sh")),
-    ("cargo", include_str!("stubs/cargo.sh")),
-    ("cc", include_str!("stubs/cc.sh")),
-    ("mmdebstrap", include_str!("stubs/mmdebstrap.sh")),
-    ("systemctl", include_str!("stubs/systemctl.sh")),
-    ("sudo", include_str!("stubs/sudo.sh")),
-    ("apt-get", ""),
+/// What is on PATH, and the file in `stubs/` that it is.
+const PROGRAMS: [(&str, &str); 20] = [
+    ("docker", "docker"),
+    ("dockerd", "dockerd"),
+    ("go", "go"),
+    ("python3", "python3"),
+    ("cargo", "cargo"),
+    ("cc", "cc"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("systemctl", "systemctl"),
+    ("sudo", "sudo"),
+    ("apt-get", "apt-get"),
+    // Those are looked for, and never called.
     ("git", "unexpected"),
     ("iptables", "unexpected"),
     ("runc", "unexpected"),
     ("chromium", "unexpected"),
+    // Those are there to be caught: nothing may call the user's own.
+    ("kubectl", "unexpected"),
+    ("kind", "unexpected"),
+    ("curl", "unexpected"),
+    ("gcloud", "unexpected"),
+    ("helm", "unexpected"),
+    ("podman", "unexpected"),
 ];
-
-/// What is on PATH only to be caught: nothing may call the user's own.
-const TRAPS: [&str; 6] = ["kubectl", "kind", "curl", "helm", "gcloud", "podman"];
-
-/// What the stub of Go makes.
-const COMPILED: [(&str, &str); 2] =
-    [("kind", include_str!("stubs/kind.sh")), ("kubernetes", include_str!("stubs/kubernetes.sh"))];
 
 /// What Kustomize renders where a test does not care.
 const RENDERED: &str = "\
@@ -71,22 +70,18 @@ impl Machine {
         static MACHINES: AtomicU32 = AtomicU32::new(0);
         let number = MACHINES.fetch_add(1, Ordering::Relaxed);
         let folder = parent.join(format!("machine-{}-{number}", std::process::id()));
-        for part in ["bin", "home", "state/hooks", "state/programs"] {
+        for part in ["bin", "home", "state/hooks"] {
             fs::create_dir_all(folder.join(part)).unwrap();
         }
         for part in CHECKOUT {
             copy(&source().join(part), &folder.join("checkout").join(part));
         }
+        copy_programs(&source().join("xtask/tests/cli/stubs"), &folder.join("stubs"));
         let gate = make_gate(&folder.join("state/gate"));
         let machine = Self { folder, gate };
-        for (name, script) in PROGRAMS {
-            machine.install(&format!("bin/{name}"), script);
-        }
-        for name in TRAPS {
-            machine.install(&format!("bin/{name}"), "unexpected");
-        }
-        for (name, script) in COMPILED {
-            machine.install(&format!("state/programs/{name}"), script);
+        for (name, stub) in PROGRAMS {
+            let stub = machine.path(&format!("stubs/{stub}.sh"));
+            symlink(stub, machine.path("bin").join(name)).unwrap();
         }
         for (name, content) in
             [("calls", ""), ("containers", ""), ("images", ""), ("loaded", ""), ("daemon", "")]
@@ -211,11 +206,6 @@ impl Machine {
         let names = whole.filter_map(|it| Some(it.parent()?.strip_prefix(&cache).ok()?.to_owned()));
         names.map(|it| it.display().to_string()).collect()
     }
-
-    fn install(&self, path: &str, script: &str) {
-        self.write(path, &format!("{PREAMBLE}{script}"));
-        fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755)).unwrap();
-    }
 }
 
 impl Drop for Machine {
@@ -260,6 +250,14 @@ fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         fs::copy(&file, target).unwrap();
     }
+}
+
+/// Copies executables, by a process of its own: a file that this process has written may still be
+/// open for writing in a child that another test has just forked, and then it does not start.
+fn copy_programs(from: &Path, to: &Path) {
+    let sh = process::Shell::new().unwrap();
+    let call = process::cmd!(sh, "cp --recursive {from} {to}");
+    process::Call::new(call, std::time::Duration::from_secs(60)).run().unwrap();
 }
 
 /// A pipe with a name, open in both directions so that opening it waits for nobody.

@@ -159,7 +159,7 @@ fn what_must_not_be_deployed_is_refused_with_the_fix() {
         }
         let before = machine.belongings();
         let ended = machine.xtask(case.arguments).envs(case.variables).run();
-        println!("{}", case.name);
+        assert_eq!(ended.code, 40, "{}: {ended}", case.name);
         let ended = ended.says(40, case.says);
         assert_eq!(ended.stdout, "");
         assert_eq!(machine.belongings(), before);

@@ -1,1 +1,3 @@
+#!/bin/sh
+. "$STUBS/../stubs/preamble.sh"
 printf '#!/bin/sh\n' >"$(value -o "$@")"

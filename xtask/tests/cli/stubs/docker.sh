@@ -1,5 +1,7 @@
+#!/bin/sh
 # The client. `daemon` says whether a daemon answers, `containers` what it runs (id, image, state,
 # kind cluster), `images` what it has, `loaded` what the node's containerd has.
+. "$STUBS/../stubs/preamble.sh"
 tab=$(printf '\t')
 if [ ! -f "$STUBS/daemon" ]; then
     echo '{"ServerErrors":["Cannot connect to the Docker daemon at unix:///var/run/docker.sock."]}'

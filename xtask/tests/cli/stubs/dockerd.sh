@@ -1,4 +1,6 @@
+#!/bin/sh
 # The daemon answers until it is told to end, or until the test is over and closes the gate.
+. "$STUBS/../stubs/preamble.sh"
 : >"$STUBS/daemon"
 cat "$STUBS/gate" >/dev/null &
 waiting=$!

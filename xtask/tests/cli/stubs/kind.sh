@@ -1,4 +1,6 @@
+#!/bin/sh
 # kind: a cluster is a line in `containers` and a kubeconfig.
+. "$STUBS/../stubs/preamble.sh"
 tab=$(printf '\t')
 env >"$STUBS/environment-of-kind"
 case "$1 $2" in

@@ -1,2 +1,4 @@
+#!/bin/sh
+. "$STUBS/../stubs/preamble.sh"
 for archive in "$@"; do :; done
 echo base >"$archive"

@@ -1,5 +1,5 @@
-#!/bin/sh
 # The head of every stub: it writes down how it was called, then a test's hook has its say.
+# shellcheck shell=sh
 set -eu
 PATH=/usr/bin:/bin
 name=${0##*/}

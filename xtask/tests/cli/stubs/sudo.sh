@@ -1,1 +1,3 @@
+#!/bin/sh
+. "$STUBS/../stubs/preamble.sh"
 PATH=${0%/*} exec "$@"

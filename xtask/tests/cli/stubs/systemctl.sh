@@ -1,2 +1,4 @@
+#!/bin/sh
+. "$STUBS/../stubs/preamble.sh"
 [ "$*" = "start docker" ] || unexpected
 : >"$STUBS/daemon"

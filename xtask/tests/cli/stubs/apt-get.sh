@@ -1,0 +1,3 @@
+#!/bin/sh
+# Installs nothing; a hook puts back what a test has removed.
+. "$STUBS/../stubs/preamble.sh"

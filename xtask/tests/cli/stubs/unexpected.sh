@@ -1,0 +1,4 @@
+#!/bin/sh
+# It is on PATH, and nobody may call it.
+. "$STUBS/../stubs/preamble.sh"
+unexpected
