@@ -6,7 +6,7 @@ use e2e::{Api, deployed};
 
 #[test]
 fn a_second_deploy_writes_nothing() -> anyhow::Result<()> {
-    deployed("a_second_deploy_writes_nothing", |scene| {
+    deployed(|scene| {
         let before = versions(&scene.api)?;
         scene.deploy()?.expect(0)?.says("nothing was written")?;
         scene.run(&["deploy", "--env", "kind", "--thorough"])?.expect(0)?;

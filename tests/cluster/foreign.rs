@@ -8,7 +8,7 @@ use e2e::{LIMIT, Run, Scene, program, run, with_cluster};
 
 #[test]
 fn a_foreign_cluster_of_our_name_is_refused() -> anyhow::Result<()> {
-    with_cluster("a_foreign_cluster_is_refused", |scene| {
+    with_cluster(|scene| {
         let name = format!("{}-foreign", scene.cluster);
         let container = Container::create(&name)?;
         for arguments in
@@ -25,7 +25,7 @@ fn a_foreign_cluster_of_our_name_is_refused() -> anyhow::Result<()> {
 
 #[test]
 fn a_taken_port_is_told_with_the_fix() -> anyhow::Result<()> {
-    with_cluster("a_taken_port_is_told", |scene| {
+    with_cluster(|scene| {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port().to_string();
         scene
@@ -39,7 +39,7 @@ fn a_taken_port_is_told_with_the_fix() -> anyhow::Result<()> {
 
 #[test]
 fn a_kubeconfig_that_leads_elsewhere_is_refused_and_nothing_is_sent() -> anyhow::Result<()> {
-    with_cluster("a_kubeconfig_that_leads_elsewhere", |scene| {
+    with_cluster(|scene| {
         // Not the loopback address that kind uses, yet one that would be heard here.
         let elsewhere = TcpListener::bind("127.0.0.2:0")?;
         elsewhere.set_nonblocking(true)?;

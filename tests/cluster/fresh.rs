@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 #[test]
 fn a_fresh_deploy_is_proved_and_its_password_is_only_in_the_secret() -> anyhow::Result<()> {
-    empty("a_fresh_deploy_is_proved", |scene| {
+    empty(|scene| {
         let deploy = scene.run(&["--json", "deploy", "--env", "kind"])?.expect(0)?;
         let last: Value = serde_json::from_str(deploy.stdout.lines().last().unwrap_or_default())?;
         assert_eq!(last["result"]["version"], "3.17.2");

@@ -6,7 +6,7 @@ use health::{Kind, Observed};
 
 #[test]
 fn the_guides_commands_work_by_hand_and_deploy_takes_over() -> anyhow::Result<()> {
-    empty("the_guides_commands_work_by_hand", |scene| {
+    empty(|scene| {
         let overlay = e2e::root().join("deploy/mlflow/env/kind");
         let overlay = overlay.to_string_lossy();
         kubectl(scene, &["kustomize", &overlay])?.says("kind: Deployment")?;

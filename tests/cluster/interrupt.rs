@@ -7,7 +7,7 @@ use e2e::{Background, DEPLOY_LIMIT, LIMIT, Scene, Signal, deployed, empty};
 
 #[test]
 fn a_deploy_that_was_interrupted_or_killed_continues() -> anyhow::Result<()> {
-    empty("a_deploy_that_was_killed_continues", |scene| {
+    empty(|scene| {
         let mut first = start(scene)?;
         first.line(LIMIT, |it| is_object(it, "job/mlflow-secrets", "created"))?;
         let signalled = Instant::now();
@@ -29,7 +29,7 @@ fn a_deploy_that_was_interrupted_or_killed_continues() -> anyhow::Result<()> {
 
 #[test]
 fn two_deploys_at_once_do_not_mix() -> anyhow::Result<()> {
-    deployed("two_deploys_at_once_do_not_mix", |scene| {
+    deployed(|scene| {
         let copy = scene.checkout()?;
         copy.replace(
             "deploy/mlflow/base/server.env",

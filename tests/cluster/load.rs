@@ -17,7 +17,7 @@ const MOST_WRITES: u32 = 5_000;
 
 #[test]
 fn what_was_acknowledged_survives_the_deletion_of_both_pods() -> anyhow::Result<()> {
-    deployed("deletion_under_load_loses_nothing", |scene| {
+    deployed(|scene| {
         let open = Open::start(scene)?;
         let run_id = open.mlflow.create_run("load", "under load")?;
         let load = Load::default();

@@ -7,7 +7,7 @@ use e2e::{DEPLOY_LIMIT, Open, deployed, run};
 
 #[test]
 fn a_missing_image_is_named_and_the_old_server_goes_on_serving() -> anyhow::Result<()> {
-    deployed("a_missing_image_is_named", |scene| {
+    deployed(|scene| {
         let open = Open::start(scene)?;
         let is_over = AtomicBool::new(false);
         let mut deploy = scene.xtask(&["deploy", "--env", "kind"]);

@@ -5,7 +5,7 @@ use serde_json::json;
 
 #[test]
 fn a_stopped_node_is_started_again_with_all_data() -> anyhow::Result<()> {
-    deployed("a_stopped_node_is_started_again", |scene| {
+    deployed(|scene| {
         let open = Open::start(scene)?;
         let run_id = open.mlflow.create_run("restart", "before the stop")?;
         let body = json!({ "run_id": run_id, "key": "kept", "value": 7.5, "timestamp": 1 });

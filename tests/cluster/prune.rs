@@ -28,7 +28,7 @@ const KUSTOMIZATION: &str = "deploy/mlflow/env/kind/kustomization.yaml";
 
 #[test]
 fn a_removed_object_is_pruned_and_a_foreign_one_is_left_alone() -> anyhow::Result<()> {
-    deployed("a_removed_object_is_pruned", |scene| {
+    deployed(|scene| {
         let config_maps = format!("/api/v1/namespaces/{NAMESPACE}/configmaps");
         let path = |name: &str| format!("{config_maps}/{name}");
         let service = format!("/api/v1/namespaces/{NAMESPACE}/services/extra");

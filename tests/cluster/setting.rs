@@ -9,7 +9,7 @@ const NEW: &str = "MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE=1234";
 
 #[test]
 fn a_changed_setting_rolls_out_and_back() -> anyhow::Result<()> {
-    deployed("a_changed_setting_rolls_out", |scene| {
+    deployed(|scene| {
         let old = serving(scene)?;
         let copy = scene.checkout()?;
         copy.replace(FILE, OLD, NEW)?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 #[test]
 fn a_wrong_password_fails_fast_and_the_right_one_recovers() -> anyhow::Result<()> {
-    deployed("a_wrong_password_fails_fast", |scene| {
+    deployed(|scene| {
         let secret = format!("/api/v1/namespaces/{NAMESPACE}/secrets/mlflow-database");
         let right = scene.api.need(&secret)?["data"]["password"].clone();
         // "wrong" in base64.

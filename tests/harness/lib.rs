@@ -17,7 +17,7 @@ pub use checkout::Checkout;
 pub use child::{Background, Run, Signal, program, run};
 pub use mlflow::{Answer, Mlflow};
 pub use open::Open;
-pub use scene::{Scene, deployed, empty, root, with_cluster};
+pub use scene::{Scene, Test, deployed, empty, root, with_cluster};
 
 /// The namespace of every overlay.
 pub const NAMESPACE: &str = "mlflow";

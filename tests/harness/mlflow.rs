@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
@@ -81,7 +81,9 @@ impl Mlflow {
             let create = "/api/2.0/mlflow/experiments/create";
             self.json("POST", create, &json!({ "name": experiment }))?["experiment_id"].clone()
         };
-        let body = json!({ "experiment_id": id, "run_name": name, "start_time": 1 });
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        let now = u64::try_from(now)?;
+        let body = json!({ "experiment_id": id, "run_name": name, "start_time": now });
         let run = self.json("POST", "/api/2.0/mlflow/runs/create", &body)?;
         let id = run["run"]["info"]["run_id"].as_str().context("a run has an id")?;
         Ok(id.to_owned())

@@ -16,7 +16,7 @@ const UP_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// A test's hold on the cluster.
 pub struct Scene {
-    /// The test's name.
+    /// The test's name, as the name of a folder.
     pub name: String,
     /// The cluster's name.
     pub cluster: String,
@@ -33,23 +33,16 @@ pub struct Scene {
 ///
 /// # Errors
 /// Those of the test, after the evidence has been written.
-pub fn with_cluster(
-    name: &str,
-    test: impl FnOnce(&Scene) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let scene = Scene::enter(name)?;
-    // A failed assertion leaves by a panic, a failed step by an error; both leave evidence.
-    let guard = evidence::Guard::new(&scene);
-    let result = test(&scene);
-    guard.end(result)
+pub fn with_cluster<T: Test>(test: T) -> anyhow::Result<()> {
+    play(name_of::<T>(), test)
 }
 
 /// Runs a test that starts from a healthy deployment.
 ///
 /// # Errors
 /// Those of the test.
-pub fn deployed(name: &str, test: impl FnOnce(&Scene) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    with_cluster(name, |scene| {
+pub fn deployed<T: Test>(test: T) -> anyhow::Result<()> {
+    play(name_of::<T>(), |scene| {
         scene.deploy()?.expect(0).context("make the test's starting state")?;
         test(scene)
     })
@@ -59,15 +52,37 @@ pub fn deployed(name: &str, test: impl FnOnce(&Scene) -> anyhow::Result<()>) -> 
 ///
 /// # Errors
 /// Those of the test.
-pub fn empty(name: &str, test: impl FnOnce(&Scene) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    with_cluster(name, |scene| {
+pub fn empty<T: Test>(test: T) -> anyhow::Result<()> {
+    play(name_of::<T>(), |scene| {
         scene.api.remove_namespace().context("make the test's starting state")?;
         test(scene)
     })
 }
 
+/// The body of a test.
+pub trait Test: FnOnce(&Scene) -> anyhow::Result<()> {}
+
+impl<T: FnOnce(&Scene) -> anyhow::Result<()>> Test for T {}
+
+/// `cluster::prune::a_removed_object::{{closure}}` without its ends. The thread's name would do for
+/// `cargo test`, but a test runner may run a test in the main thread.
+fn name_of<T>() -> String {
+    let path = std::any::type_name::<T>();
+    let path = path.split_once("::").map_or(path, |(_, it)| it);
+    // The report looks for the evidence under the test's name in this form.
+    path.trim_end_matches("::{{closure}}").replace("::", "-")
+}
+
+fn play(name: String, test: impl FnOnce(&Scene) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let scene = Scene::enter(name)?;
+    // A failed assertion leaves by a panic, a failed step by an error; both leave evidence.
+    let guard = evidence::Guard::new(&scene);
+    let result = test(&scene);
+    guard.end(result)
+}
+
 impl Scene {
-    fn enter(name: &str) -> anyhow::Result<Self> {
+    fn enter(name: String) -> anyhow::Result<Self> {
         let xtask = PathBuf::from(variable("MLFLOW_GKE_XTASK")?);
         let cluster = variable("MLFLOW_GKE_CLUSTER")?;
         let kubectl = PathBuf::from(variable("MLFLOW_GKE_KUBECTL")?);
@@ -78,7 +93,7 @@ impl Scene {
         let lock = lock(&cluster)?;
         let kubeconfig = up(&xtask)?;
         let api = Api::connect(&kubeconfig, &format!("kind-{cluster}"))?;
-        Ok(Self { name: name.to_owned(), cluster, kubeconfig, api, xtask, kubectl, _lock: lock })
+        Ok(Self { name, cluster, kubeconfig, api, xtask, kubectl, _lock: lock })
     }
 
     /// A command of the command line.
