@@ -39,9 +39,13 @@ fn two_deploys_at_once_do_not_mix() -> anyhow::Result<()> {
         let mut command = scene.xtask(&["--json", "deploy", "--env", "kind"]);
         command.env("MLFLOW_GKE_ROOT", &copy.root);
         let mut first = Background::start(command)?;
-        first.line(LIMIT, |it| is_object(it, "deployment/mlflow", "configured"))?;
-        // The old settings against the new ones, while those are being rolled out.
-        let second = scene.deploy()?;
+        first.line(LIMIT, |it| is_object(it, "deployment/mlflow", "updated"))?;
+        // The old settings against the new ones, while those are being rolled out. The first one
+        // stands still meanwhile: it might be done before the second one has begun.
+        first.signal(Signal::STOP)?;
+        let second = scene.deploy();
+        first.signal(Signal::CONT)?;
+        let second = second?;
         let first = first.finish(DEPLOY_LIMIT)?.expect(0)?;
         second
             .expect(40)?
