@@ -48,6 +48,11 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
 /// Sees to the prerequisites, builds what is missing, and brings the cluster up.
 pub(crate) fn up(context: &Context) -> anyhow::Result<Up> {
     doctor::ensure(context)?;
+    up_prepared(context)
+}
+
+/// The same, where the prerequisites have been seen to already.
+pub(crate) fn up_prepared(context: &Context) -> anyhow::Result<Up> {
     let built = images::build_all(context)?;
     Ok(context.cluster.up(&context.builder, &built)?)
 }

@@ -17,9 +17,9 @@ pub(crate) use waiter::describe;
 
 use crate::context::Context;
 use crate::diff::{self, NAMESPACE};
-use crate::overlay::Overlay;
+use crate::overlay::{Overlay, Source};
 use crate::target::{self, Selection, Target};
-use crate::{cluster, exit, output};
+use crate::{cluster, doctor, exit, output};
 
 /// Deploy MLflow: check, apply what differs, watch it become healthy, prove it, prune.
 #[derive(clap::Args)]
@@ -55,22 +55,32 @@ struct Deployed {
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let environment = arguments.selection.env;
     refuse_unfinished(environment)?;
-    let overlay = Overlay::render(context, environment)?;
-    overlay.refuse_faults()?;
+    // To render, kubectl must be there, and the first time it is compiled for minutes: whatever can
+    // be refused without it is refused first.
+    let source = Source::read(context, environment)?;
+    source.refuse_problems()?;
     let target = Target::of(context, &arguments.selection)?;
+    let is_first = environment.is_local() && !target.kubeconfig.exists();
+    if is_first && !arguments.dry_run {
+        doctor::ensure(context)?;
+    }
+    let overlay = source.render(context)?;
+    overlay.refuse_faults()?;
     let options = Options { force: arguments.force, thorough: arguments.thorough };
     if environment.is_local() {
         if target::run_briefly(fast_path::is_done(&overlay, &target, options))? {
             return report_unchanged(context, &overlay, &target);
         }
-        if arguments.dry_run && !target.kubeconfig.exists() {
+        if arguments.dry_run && is_first {
             return Err(exit::error(
                 exit::CHANGES,
                 "there is no local cluster yet; everything would be created",
             ));
         }
-        if !arguments.dry_run {
-            cluster::up(context)?;
+        match (arguments.dry_run, is_first) {
+            (true, _) => {}
+            (false, true) => drop(cluster::up_prepared(context)?),
+            (false, false) => drop(cluster::up(context)?),
         }
     }
     target::run(deploy(context, arguments, &overlay, &target, options))

@@ -48,8 +48,11 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = cause.downcast_ref::<cluster::Error>() {
         return Some(match error {
-            cluster::Error::NoDaemon { .. } | cluster::Error::DiskFull { .. } => PREREQUISITE,
+            cluster::Error::NoDaemon { .. }
+            | cluster::Error::DiskFull { .. }
+            | cluster::Error::NoCluster { .. } => PREREQUISITE,
             cluster::Error::ForeignCluster { .. } => REFUSED,
+            cluster::Error::Late { .. } => LATE,
             cluster::Error::Process(error) => code_of_process(error),
             _ => FAILED,
         });

@@ -30,10 +30,10 @@ pub(crate) fn run(context: &Context, command: &Command) -> anyhow::Result<()> {
         }
         Command::Load => {
             doctor::ensure(context)?;
-            let built = build_all(context)?;
             if !context.cluster.is_running()? {
                 return Err(cluster::Error::NoCluster { name: context.cluster.name.clone() }.into());
             }
+            let built = build_all(context)?;
             context.cluster.load(&context.log, &built)?;
         }
         Command::List => list(context)?,

@@ -13,6 +13,48 @@ use manifests::{Bundle, EnvFile, Environment, Finding, Problem, Settings, overri
 use crate::context::Context;
 use crate::exit;
 
+/// The settings of an overlay, before anything is rendered or compiled.
+pub(crate) struct Source {
+    environment: Environment,
+    texts: Texts,
+    settings: Option<Settings>,
+    problems: Vec<Problem>,
+}
+
+impl Source {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(crate) fn read(context: &Context, environment: Environment) -> anyhow::Result<Self> {
+        let texts = edited_settings(context, environment)?;
+        let pairs = [(texts[0].0, texts[0].1.as_str()), (texts[1].0, texts[1].1.as_str())];
+        let (settings, problems) = Settings::read(environment, pairs);
+        Ok(Self { environment, texts, settings, problems })
+    }
+
+    /// Refuses settings that are not well formed, with everything that is wrong with them.
+    ///
+    /// # Errors
+    /// There is a problem.
+    pub(crate) fn refuse_problems(&self) -> anyhow::Result<()> {
+        refuse(self.environment, &self.problems)
+    }
+
+    /// Renders.
+    ///
+    /// # Errors
+    /// Kustomize refuses the overlay, or kubectl could not be built.
+    pub(crate) fn render(self, context: &Context) -> anyhow::Result<Overlay> {
+        let Self { environment, texts, settings, problems } = self;
+        let text = kustomize(context, environment, &texts)
+            .with_context(|| format!("render the overlay `{}`", environment.folder()))?;
+        let bundle = Bundle::parse(&text)
+            .with_context(|| format!("read what `{}` renders", environment.folder()))?;
+        Ok(Overlay { environment, text, bundle, settings, problems })
+    }
+}
+
 /// A rendered overlay.
 pub(crate) struct Overlay {
     /// The environment.
@@ -33,14 +75,7 @@ impl Overlay {
     /// # Errors
     /// A file cannot be read, or Kustomize refuses the overlay.
     pub(crate) fn render(context: &Context, environment: Environment) -> anyhow::Result<Self> {
-        let texts = edited_settings(context, environment)?;
-        let pairs = [(texts[0].0, texts[0].1.as_str()), (texts[1].0, texts[1].1.as_str())];
-        let (settings, problems) = Settings::read(environment, pairs);
-        let text = kustomize(context, environment, &texts)
-            .with_context(|| format!("render the overlay `{}`", environment.folder()))?;
-        let bundle = Bundle::parse(&text)
-            .with_context(|| format!("read what `{}` renders", environment.folder()))?;
-        Ok(Self { environment, text, bundle, settings, problems })
+        Source::read(context, environment)?.render(context)
     }
 
     /// What is wrong with the rendered objects.
@@ -54,22 +89,20 @@ impl Overlay {
     /// There is a problem or a finding.
     pub(crate) fn refuse_faults(&self) -> anyhow::Result<()> {
         // A placeholder is in the file and in every object made from it; the file is where to mend it.
-        let lines: Vec<String> = match self.problems.is_empty() {
-            false => self.problems.iter().map(ToString::to_string).collect(),
-            true => self.findings().iter().map(ToString::to_string).collect(),
-        };
-        if lines.is_empty() {
-            return Ok(());
-        }
-        Err(exit::error(
-            exit::REFUSED,
-            format!(
-                "environment `{}` is not fit to deploy\n{}",
-                self.environment,
-                lines.join("\n")
-            ),
-        ))
+        refuse(self.environment, &self.problems)?;
+        refuse(self.environment, &self.findings())
     }
+}
+
+fn refuse<T: std::fmt::Display>(environment: Environment, faults: &[T]) -> anyhow::Result<()> {
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    Err(exit::error(
+        exit::REFUSED,
+        format!("environment `{environment}` is not fit to deploy\n{}", lines.join("\n")),
+    ))
 }
 
 type Texts = [(&'static str, String); 2];

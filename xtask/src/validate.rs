@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::output;
-use crate::overlay::Overlay;
+use crate::overlay::Source;
 use crate::target::Selection;
 
 /// Check an environment offline: settings, references, Pod Security, secrets, images.
@@ -15,7 +15,13 @@ pub(crate) struct Arguments {
 
 /// Fails with everything that is wrong, not with the first of it.
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
-    let overlay = Overlay::render(context, arguments.selection.env)?;
+    let source = Source::read(context, arguments.selection.env)?;
+    // Machines get problems and findings together; a person mends the problems first, which takes no
+    // kubectl to see.
+    if !context.log.is_json() {
+        source.refuse_problems()?;
+    }
+    let overlay = source.render(context)?;
     if context.log.is_json() {
         context.log.result(serde_json::json!({
             "problems": overlay.problems,

@@ -41,3 +41,23 @@ pub fn free_mib(folder: &Path) -> Result<u64, Error> {
         .map_err(|error| Error::file("measure", folder)(error.into()))?;
     Ok(stat.f_bavail * stat.f_frsize / (1 << 20))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::{Estimates, Style};
+
+    #[test]
+    fn a_disk_without_room_is_refused_with_what_is_free_and_the_way_out() {
+        let cache = Cache::at(std::env::temp_dir()).unwrap();
+        let log = Log::new(Style::Quiet, Estimates::load("/nonexistent".into(), &[]), None);
+        let builder = Builder { root: PathBuf::new(), cache, log };
+        // No room at all, on every Linux.
+        let error = builder.need_space(Path::new("/proc"), 1).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "`/proc` has 0 MiB free, 1 MiB are wanted\nhint: free some space, or set MLFLOW_GKE_CACHE to a folder on another disk"
+        );
+        builder.need_space(Path::new("/proc"), 0).unwrap();
+    }
+}

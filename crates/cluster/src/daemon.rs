@@ -1,10 +1,11 @@
 //! The Docker daemon: found, or started where none runs.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use process::{Call, cmd};
+use rustix::process::{Pid, WaitOptions};
 
 use crate::builder::Builder;
 use crate::docker::{self, Daemon};
@@ -14,6 +15,8 @@ use crate::poll;
 use crate::program::{self, shell};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// How many lines of its log tell why a daemon ended.
+const N_LAST_WORDS: usize = 5;
 
 /// The daemon, started when none answers and we may.
 ///
@@ -44,6 +47,7 @@ fn start(builder: &Builder, host: &Host) -> Result<(), Error> {
     };
     let step = builder.log.step("dockerd-start", "start the Docker daemon");
     let log = builder.cache.root().join("dockerd.log");
+    let mut started = None;
     if host.has_systemd {
         Call::new(cmd!(sh, "systemctl start docker"), START_LIMIT).run()?;
     } else {
@@ -57,12 +61,37 @@ fn start(builder: &Builder, host: &Host) -> Result<(), Error> {
         let id = Call::new(cmd!(sh, "{dockerd} {runtime...}"), START_LIMIT).detach(file)?;
         let path = id_file(builder);
         std::fs::write(&path, id.to_string()).map_err(Error::file("write", path))?;
+        started = i32::try_from(id).ok().and_then(Pid::from_raw);
     }
-    poll::until("the Docker daemon", START_LIMIT, || {
-        docker::daemon().map(drop).map_err(|error| format!("{error}; its log is {}", log.display()))
+    let mut has_ended = false;
+    poll::until("the Docker daemon", START_LIMIT, || match docker::daemon() {
+        Ok(_) => Ok(()),
+        // One that has ended will not answer, however long we ask.
+        Err(_) if started.is_some_and(is_over) => {
+            has_ended = true;
+            Ok(())
+        }
+        Err(error) => Err(format!("{error}; its log is {}", log.display())),
     })?;
+    if has_ended {
+        drop(std::fs::remove_file(id_file(builder)));
+        return Err(Error::NoDaemon { reason: last_words(&log) });
+    }
     step.done("");
     Ok(())
+}
+
+/// Whether a child of ours has ended.
+fn is_over(id: Pid) -> bool {
+    matches!(rustix::process::waitpid(Some(id), WaitOptions::NOHANG), Ok(Some(_)))
+}
+
+/// What a daemon that ended wrote last, and where the rest is.
+fn last_words(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().rev().take(N_LAST_WORDS).collect();
+    let lines: String = lines.iter().rev().map(|it| format!("\n  | {it}")).collect();
+    format!("`dockerd` ended as soon as it was started; its log is {}{lines}", log.display())
 }
 
 /// Ends the daemon that we started, when it has nothing left to run. Another's is left alone.
@@ -72,7 +101,7 @@ fn start(builder: &Builder, host: &Host) -> Result<(), Error> {
 pub fn stop_if_ours(builder: &Builder) -> Result<bool, Error> {
     let path = id_file(builder);
     let Ok(text) = std::fs::read_to_string(&path) else { return Ok(false) };
-    let Some(id) = text.trim().parse().ok().and_then(rustix::process::Pid::from_raw) else {
+    let Some(id) = text.trim().parse().ok().and_then(Pid::from_raw) else {
         return Ok(false);
     };
     let program = std::fs::read_to_string(format!("/proc/{}/comm", id.as_raw_nonzero()));

@@ -90,12 +90,17 @@ fn check_program(host: &Host, program: &Program) -> Result<Finding, Error> {
     let (found, is_good) = match (&path, program.version) {
         (None, _) => (String::new(), false),
         (Some(path), None) => (path.display().to_string(), true),
-        (Some(_), Some((arguments, least))) => {
+        (Some(path), Some((arguments, least))) => {
             let sh = shell()?;
             let name = program.name;
-            let text = Call::new(cmd!(sh, "{name} {arguments...}"), QUICK).run()?.stdout;
-            let version = version_in(&text);
-            (text.trim().to_owned(), version.is_some_and(|it| it >= least))
+            match Call::new(cmd!(sh, "{name} {arguments...}"), QUICK).status() {
+                Ok((status, output)) if status.success() => {
+                    let version = version_in(&output.stdout);
+                    (output.stdout.trim().to_owned(), version.is_some_and(|it| it >= least))
+                }
+                // One that does not even tell its version is a bad row, not the end of the table.
+                _ => (format!("{}, which fails", path.display()), false),
+            }
         }
     };
     let wanted = match program.version {
@@ -120,16 +125,23 @@ fn check_pip(host: &Host) -> Result<Finding, Error> {
     Ok(Finding { name: "pip", found, wanted: "python3 -m pip".to_owned(), is_good, fix, package })
 }
 
-/// Only asked when no daemon answers: then one must be there to be started.
+/// Only asked when no daemon answers: then one must be there, and we must be allowed to start it.
 fn check_dockerd(host: &Host) -> Finding {
     let path = process::find("dockerd");
-    let package = Some("docker.io");
+    let package = if path.is_none() { Some("docker.io") } else { None };
+    let start = match host.has_systemd {
+        true => "start it with `sudo systemctl start docker`, and be in the group docker",
+        false => "start it with `sudo dockerd`, and be in the group docker",
+    };
     Finding {
         name: "dockerd",
-        is_good: path.is_some() && (host.is_root || host.has_systemd),
-        found: path.map(|it| it.display().to_string()).unwrap_or_default(),
-        wanted: "a Docker daemon that answers, or one that can be started".to_owned(),
-        fix: fix(host, package, "a Docker daemon"),
+        is_good: path.is_some() && host.is_root,
+        found: path.as_ref().map(|it| it.display().to_string()).unwrap_or_default(),
+        wanted: "a Docker daemon that answers, or one that may be started".to_owned(),
+        fix: match path {
+            None => fix(host, package, "a Docker daemon"),
+            Some(_) => start.to_owned(),
+        },
         package,
     }
 }

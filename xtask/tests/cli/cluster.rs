@@ -269,3 +269,12 @@ fn images_are_listed_with_what_is_built_and_loaded() {
     assert_eq!(columns(&list), ["yes yes", "yes yes", "yes yes"], "{list}");
     assert!(list.contains("228 MB"), "{list}");
 }
+
+#[test]
+fn images_cannot_be_loaded_into_no_cluster() {
+    let machine = Machine::new();
+    machine
+        .xtask("images load")
+        .run()
+        .says(10, &["there is no cluster `mlflow-gke`", "hint: cargo xtask cluster up"]);
+}

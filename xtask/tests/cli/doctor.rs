@@ -98,6 +98,16 @@ fn an_old_go_is_told_with_its_version() {
     assert_eq!(row(&table, "go")[..5], ["✗", "go", "go", "version", "go1.19.8"]);
 }
 
+#[test]
+fn a_program_that_cannot_tell_its_version_does_not_end_the_table() {
+    let machine = Machine::new();
+    machine.hook("python3", "echo 'broken' >&2; exit 1");
+    let ended =
+        machine.xtask("doctor").run().says(10, &["python3: python3 3.9 or later is wanted"]);
+    assert_eq!(row(&ended.stdout, "python3")[0], "✗");
+    assert_eq!(row(&ended.stdout, "mmdebstrap")[0], "✓");
+}
+
 /// What installs packages puts the stubs back.
 const INSTALL: &str = r#"
 case $1 in
@@ -169,4 +179,18 @@ fn a_full_disk_is_seen_by_the_doctor() {
         .run()
         .says(10, &["disk: ", "free some space, or set MLFLOW_GKE_CACHE to another disk"]);
     assert_eq!(row(&ended.stdout, "disk")[..4], ["✗", "disk", "0", "MiB"]);
+}
+
+#[test]
+fn a_deploy_with_a_missing_prerequisite_compiles_nothing_first() {
+    for program in ["docker", "mmdebstrap", "cc"] {
+        let machine = Machine::new();
+        machine.remove(program);
+        machine
+            .xtask("deploy --env kind")
+            .run()
+            .says(10, &[&format!("  {program}: "), "hint: cargo xtask doctor --fix"]);
+        assert_eq!(machine.calls_of("go", "build"), [""; 0], "{program}");
+        assert_eq!(machine.calls("apt-get"), [""; 0]);
+    }
 }

@@ -254,7 +254,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// Copies executables, by a process of its own: a file that this process has written may still be
 /// open for writing in a child that another test has just forked, and then it does not start.
-fn copy_programs(from: &Path, to: &Path) {
+pub(crate) fn copy_programs(from: &Path, to: &Path) {
     let sh = process::Shell::new().unwrap();
     let call = process::cmd!(sh, "cp --recursive {from} {to}");
     process::Call::new(call, std::time::Duration::from_secs(60)).run().unwrap();

@@ -209,6 +209,17 @@ fn yaml_that_does_not_parse_is_shown_in_kustomizes_words() {
 }
 
 #[test]
+fn settings_are_judged_before_anything_is_compiled() {
+    for arguments in
+        ["deploy --env gcp --context gke_our", "validate --env gcp", "deploy --env gcp"]
+    {
+        let machine = Machine::new();
+        machine.xtask(arguments).run().says(40, &["hint:"]);
+        assert_eq!(machine.calls("go"), [""; 0], "{arguments}");
+    }
+}
+
+#[test]
 fn the_guides_variables_complete_an_environment() {
     let machine = Machine::new();
     let before = machine.belongings();

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
@@ -34,6 +34,12 @@ impl Xtask {
     /// Sets variables.
     pub(crate) fn envs(mut self, variables: &[(&str, &str)]) -> Self {
         self.0.envs(variables.iter().copied());
+        self
+    }
+
+    /// Runs as another user; only root can do that.
+    pub(crate) fn by_user(mut self, id: u32) -> Self {
+        self.0.uid(id).gid(id);
         self
     }
 
