@@ -60,6 +60,8 @@ pub(crate) fn up_prepared(context: &Context) -> anyhow::Result<Up> {
 fn down(context: &Context) -> anyhow::Result<()> {
     let removed = match cluster::docker::daemon() {
         Ok(_) => context.cluster.down(&context.builder)?,
+        // A cluster that was made here may still be in the store of a daemon that does not run.
+        Err(error) if context.cluster.is_known() => return Err(error.into()),
         Err(_) => false,
     };
     let stopped = daemon::stop_if_ours(&context.builder)?;

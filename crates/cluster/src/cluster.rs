@@ -79,6 +79,12 @@ impl Cluster {
         format!("{}-control-plane", self.name)
     }
 
+    /// Whether a cluster of this name was made here and has not been taken away.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.folder.join("node-id").exists()
+    }
+
     /// Brings the cluster up with the given images loaded and the add-ons applied.
     ///
     /// # Errors
