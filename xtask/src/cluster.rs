@@ -53,6 +53,7 @@ pub(crate) fn up(context: &Context) -> anyhow::Result<Up> {
 
 /// The same, where the prerequisites have been seen to already.
 pub(crate) fn up_prepared(context: &Context) -> anyhow::Result<Up> {
+    context.cluster.refuse_others()?;
     let built = images::build_all(context)?;
     Ok(context.cluster.up(&context.builder, &built)?)
 }

@@ -51,7 +51,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             cluster::Error::NoDaemon { .. }
             | cluster::Error::DiskFull { .. }
             | cluster::Error::NoCluster { .. } => PREREQUISITE,
-            cluster::Error::ForeignCluster { .. } => REFUSED,
+            cluster::Error::ForeignCluster { .. } | cluster::Error::OtherCache { .. } => REFUSED,
             cluster::Error::Late { .. } => LATE,
             cluster::Error::Process(error) => code_of_process(error),
             _ => FAILED,

@@ -67,6 +67,10 @@ impl Suite<'_> {
         if needs_docker {
             doctor::ensure_for_tests(context)?;
         }
+        let cluster = Cluster::named(&context.builder, TEST_CLUSTER);
+        if self.classes.contains(&Class::Cluster) {
+            cluster.refuse_others()?;
+        }
         let built = match needs_docker {
             true => images::build_all(context)?,
             false => Vec::new(),
@@ -77,7 +81,6 @@ impl Suite<'_> {
         std::fs::create_dir_all(&self.evidence)
             .with_context(|| format!("cannot create `{}`", self.evidence.display()))?;
         let variables = self.variables(context, &built)?;
-        let cluster = Cluster::named(&context.builder, TEST_CLUSTER);
         let result = self.run_on(context, &cluster, &built, &variables);
         if self.classes.contains(&Class::Cluster) && !self.keep {
             cluster.down(&context.builder)?;

@@ -11,6 +11,7 @@ use crate::builder::Builder;
 use crate::docker::{self, Container};
 use crate::error::Error;
 use crate::image::{self, Built};
+use crate::kubectl::render;
 use crate::node::{self, NODE_IMAGE};
 use crate::poll;
 use crate::program::{self, shell};
@@ -18,6 +19,8 @@ use crate::program::{self, shell};
 /// `kind create cluster` takes twelve seconds on an idle machine with two cores.
 const CREATE_LIMIT: Duration = Duration::from_secs(5 * 60);
 const NODE_LIMIT: Duration = Duration::from_secs(2 * 60);
+/// The file in the node that says that it is finished, and from which cache it was made.
+const FINISHED: &str = "/kind/finished";
 /// Where the node finds the image archives of the cache.
 const IMAGES_IN_NODE: &str = "/images";
 
@@ -52,6 +55,10 @@ enum State {
     Ours(Container),
     /// Made by us, but not to the end: its making was interrupted.
     Unfinished,
+    /// Made by us to the end, but from another cache, which has its kubeconfig and its images.
+    Elsewhere {
+        cache: String,
+    },
 }
 
 impl Cluster {
@@ -85,6 +92,20 @@ impl Cluster {
         self.folder.join("node-id").exists()
     }
 
+    /// Refuses a name that somebody else uses, before minutes are spent on images for it.
+    ///
+    /// # Errors
+    /// The cluster of that name is not ours, or was made from another cache.
+    pub fn refuse_others(&self) -> Result<(), Error> {
+        match self.state()? {
+            State::Foreign { image } => {
+                Err(Error::ForeignCluster { name: self.name.clone(), image })
+            }
+            State::Elsewhere { cache } => Err(Error::OtherCache { name: self.name.clone(), cache }),
+            State::Absent | State::Ours(_) | State::Unfinished => Ok(()),
+        }
+    }
+
     /// Brings the cluster up with the given images loaded and the add-ons applied.
     ///
     /// # Errors
@@ -99,6 +120,9 @@ impl Cluster {
             State::Ours(container) => {
                 self.start(&builder.log, &container)?;
                 Up::Started
+            }
+            State::Elsewhere { cache } => {
+                return Err(Error::OtherCache { name: self.name.clone(), cache });
             }
             State::Unfinished => {
                 builder.log.note("an interrupted run left half a cluster: making it anew");
@@ -130,7 +154,7 @@ impl Cluster {
             State::Foreign { image } => {
                 Err(Error::ForeignCluster { name: self.name.clone(), image })
             }
-            State::Ours(_) | State::Unfinished => {
+            State::Ours(_) | State::Unfinished | State::Elsewhere { .. } => {
                 let step =
                     builder.log.step("cluster-down", format!("remove the cluster {}", self.name));
                 self.delete(builder)?;
@@ -153,7 +177,7 @@ impl Cluster {
                 Err(Error::ForeignCluster { name: self.name.clone(), image })
             }
             State::Ours(container) => Ok(container.state == "running"),
-            State::Absent | State::Unfinished => Ok(false),
+            State::Absent | State::Unfinished | State::Elsewhere { .. } => Ok(false),
         }
     }
 
@@ -193,7 +217,14 @@ impl Cluster {
     fn state(&self) -> Result<State, Error> {
         let nodes = docker::containers(&format!("label=io.x-k8s.kind.cluster={}", self.name))?;
         let finished = std::fs::read_to_string(self.folder.join("node-id")).unwrap_or_default();
-        Ok(judge(nodes, finished.trim()))
+        match judge(nodes, finished.trim()) {
+            // The node itself knows whether somebody else brought it to its end.
+            State::Unfinished => Ok(match docker::read_file(&self.node(), FINISHED)? {
+                Some(cache) => State::Elsewhere { cache: cache.trim().to_owned() },
+                None => State::Unfinished,
+            }),
+            state => Ok(state),
+        }
     }
 
     fn create(&self, builder: &Builder, images: &[Built]) -> Result<(), Error> {
@@ -223,6 +254,8 @@ impl Cluster {
         }
         let nodes = docker::containers(&format!("label=io.x-k8s.kind.cluster={}", self.name))?;
         let id = nodes.first().map_or("", |it| it.id.as_str());
+        let cache = builder.cache.root().display().to_string();
+        docker::exec_with_input(&self.node(), &["tee", FINISHED], cache, NODE_LIMIT)?;
         let marker = self.folder.join("node-id");
         std::fs::write(&marker, id).map_err(Error::file("write", marker))?;
         step.done("");
@@ -344,49 +377,6 @@ fn with_images(config: &str, images: &Path) -> String {
         images.display()
     );
     config.replace("  - role: control-plane\n", &mount)
-}
-
-/// The manifests of a Kustomize folder, by the kubectl of this project's Kubernetes.
-///
-/// # Errors
-/// The folder does not render, or kubectl could not be built.
-pub fn render(builder: &Builder, folder: &Path) -> Result<String, Error> {
-    let kubectl = kubectl(builder)?;
-    let sh = shell()?;
-    let call = Call::new(cmd!(sh, "{kubectl} kustomize {folder}"), NODE_LIMIT).without_trust();
-    Ok(call.run()?.stdout)
-}
-
-/// This project's kubectl: the Kubernetes program under that name. Every environment renders with
-/// it, whatever else is on PATH.
-///
-/// # Errors
-/// It could not be built.
-pub fn kubectl(builder: &Builder) -> Result<PathBuf, Error> {
-    kubernetes_as(builder, "kubectl")
-}
-
-/// This project's API server, for tests that need no more than that.
-///
-/// # Errors
-/// It could not be built.
-pub fn kube_apiserver(builder: &Builder) -> Result<PathBuf, Error> {
-    kubernetes_as(builder, "kube-apiserver")
-}
-
-/// The Kubernetes program under the name of one of its parts.
-fn kubernetes_as(builder: &Builder, name: &str) -> Result<PathBuf, Error> {
-    let kubernetes = program::obtain_go(builder, program::go_program("kubernetes")?)?;
-    let link = builder.cache.root().join("bin").join(name);
-    if std::fs::read_link(&link).is_ok_and(|it| it == kubernetes) {
-        return Ok(link);
-    }
-    let folder = builder.cache.root().join("bin");
-    std::fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
-    let new = folder.join(format!("{name}.{}", std::process::id()));
-    std::os::unix::fs::symlink(&kubernetes, &new).map_err(Error::file("create", &new))?;
-    std::fs::rename(&new, &link).map_err(Error::file("create", &link))?;
-    Ok(link)
 }
 
 #[cfg(test)]

@@ -183,6 +183,19 @@ pub fn exec(container: &str, command: &[&str], limit: Duration) -> Result<String
     Ok(output.stdout)
 }
 
+/// A small text file of a container, which need not run; none when there is no such file.
+///
+/// # Errors
+/// The client is not there.
+pub fn read_file(container: &str, path: &str) -> Result<Option<String>, Error> {
+    let sh = shell()?;
+    let source = format!("{container}:{path}");
+    let (status, output) = Call::new(cmd!(sh, "docker cp {source} -"), QUICK).status()?;
+    // The client answers with a tar archive: a header of 512 bytes, then the content.
+    let content = output.stdout.get(512..).unwrap_or_default();
+    Ok(status.success().then(|| content.trim_end_matches('\0').to_owned()))
+}
+
 /// As [`exec`], with something to read on stdin.
 ///
 /// # Errors

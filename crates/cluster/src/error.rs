@@ -48,6 +48,16 @@ pub enum Error {
         /// The image of its node.
         image: String,
     },
+    /// The cluster is ours, but another cache has its kubeconfig and its images.
+    #[error(
+        "the cluster `{name}` was made with the cache `{cache}`, and is in use there\nhint: set MLFLOW_GKE_CACHE={cache}, choose another name with --cluster NAME, or remove it with `cargo xtask cluster down`"
+    )]
+    OtherCache {
+        /// The cluster's name.
+        name: String,
+        /// The cache that it was made from.
+        cache: String,
+    },
     /// There is no cluster of that name.
     #[error("there is no cluster `{name}`\nhint: cargo xtask cluster up")]
     NoCluster {

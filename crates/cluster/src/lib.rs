@@ -15,6 +15,7 @@ pub mod docker;
 mod error;
 mod host;
 pub mod image;
+mod kubectl;
 pub mod node;
 pub mod outlook;
 mod poll;
@@ -24,7 +25,8 @@ pub mod python;
 
 pub use builder::{Builder, free_mib};
 pub use cache::{Cache, Recipe};
-pub use cluster::{Cluster, Up, kube_apiserver, kubectl, render};
+pub use cluster::{Cluster, Up};
 pub use digest::Digest;
 pub use error::Error;
 pub use host::Host;
+pub use kubectl::{kube_apiserver, kubectl, render};

@@ -156,6 +156,18 @@ fn half_a_cluster_is_made_anew() {
 }
 
 #[test]
+fn a_cluster_of_another_cache_is_left_alone_until_it_is_taken_down() {
+    let machine = Machine::new();
+    machine.write_state("containers", &node("theirs", &format!("{NODE}1"), "running"));
+    machine.write_state("finished", "/elsewhere/mlflow-gke");
+    let words = ["the cache `/elsewhere/mlflow-gke`", "hint: set MLFLOW_GKE_CACHE="];
+    machine.xtask("cluster up").run().says(40, &words);
+    assert!(kind_did(&machine).is_empty());
+    machine.xtask("cluster down").run().good();
+    assert_eq!(kind_did(&machine), ["delete cluster"]);
+}
+
+#[test]
 fn a_creation_that_fails_is_told_in_kinds_words_and_made_anew_next_time() {
     let machine = Machine::new();
     machine.xtask("images build").run().good();

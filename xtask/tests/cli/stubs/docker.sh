@@ -1,6 +1,7 @@
 #!/bin/sh
 # The client. `daemon` says whether a daemon answers, `containers` what it runs (id, image, state,
-# kind cluster), `images` what it has, `loaded` what the node's containerd has.
+# kind cluster), `images` what it has, `loaded` what the node's containerd has, `finished` what the
+# node says of who made it.
 . "$STUBS/../stubs/preamble.sh"
 tab=$(printf '\t')
 if [ ! -f "$STUBS/daemon" ]; then
@@ -44,8 +45,11 @@ case "$1 ${2-}" in
     shift
     if [ "$1" = --interactive ]; then
         shift
-        [ "$2" = kubectl ] || unexpected
-        cat >"$STUBS/applied"
+        case "$2" in
+        kubectl) cat >"$STUBS/applied" ;;
+        tee) tee "$STUBS/finished" ;;
+        *) unexpected ;;
+        esac
         exit
     fi
     case "$*" in
@@ -59,6 +63,12 @@ case "$1 ${2-}" in
     *" kubectl "*" get --raw=/readyz") echo ok ;;
     *) unexpected ;;
     esac
+    ;;
+"cp "*)
+    # A file of the node, as the one file of a tar archive.
+    [ -f "$STUBS/finished" ] || exit 1
+    head -c 512 /dev/zero
+    cat "$STUBS/finished"
     ;;
 *) unexpected ;;
 esac
