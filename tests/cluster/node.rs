@@ -1,6 +1,7 @@
 //! The whole machine stops and starts again: everything comes back, with all data.
 
-use e2e::{LIMIT, Open, deployed, program, run};
+use anyhow::ensure;
+use e2e::{LIMIT, Open, Run, deployed, program, run};
 use serde_json::json;
 
 #[test]
@@ -14,9 +15,11 @@ fn a_stopped_node_is_started_again_with_all_data() -> anyhow::Result<()> {
         assert_eq!(open.mlflow.ask("PUT", &artifact, "kept bytes")?.status, 200);
         drop(open);
 
-        let mut docker = program("docker");
-        docker.args(["stop", &format!("{}-control-plane", scene.cluster)]);
-        run(docker, LIMIT)?.expect(0)?;
+        let node = format!("{}-control-plane", scene.cluster);
+        let address = address(&node)?;
+        docker(&["stop", &node])?.expect(0)?;
+        // Somebody else gets its address meanwhile, as another cluster would.
+        let _others = Others::take(&address)?;
         scene.run(&["status", "--env", "kind"])?.says("reach the API server")?;
         scene.deploy()?.expect(0)?.says("start the cluster")?;
 
@@ -27,4 +30,46 @@ fn a_stopped_node_is_started_again_with_all_data() -> anyhow::Result<()> {
         scene.run(&["status", "--env", "kind"])?.expect(0)?;
         Ok(())
     })
+}
+
+fn address(container: &str) -> anyhow::Result<String> {
+    let format = "--format={{.NetworkSettings.Networks.kind.IPAddress}}";
+    let address = docker(&["inspect", format, container])?.expect(0)?.stdout.trim().to_owned();
+    ensure!(!address.is_empty(), "{container} has no address in the network");
+    Ok(address)
+}
+
+/// Containers in the clusters' network that do nothing but have addresses.
+struct Others(Vec<String>);
+
+impl Others {
+    /// Starts as many as it takes until one has the address.
+    fn take(wanted: &str) -> anyhow::Result<Self> {
+        let mut others = Self(Vec::new());
+        for _ in 0..8 {
+            let image = ["--entrypoint=sleep", "localhost/mlflow-gke/postgres:dev", "600"];
+            let run = [&["run", "--detach", "--rm", "--network=kind"][..], &image].concat();
+            let id = docker(&run)?.expect(0)?.stdout.trim().to_owned();
+            others.0.push(id.clone());
+            if address(&id)? == wanted {
+                return Ok(others);
+            }
+        }
+        anyhow::bail!("none of {} containers got the address {wanted}", others.0.len())
+    }
+}
+
+impl Drop for Others {
+    fn drop(&mut self) {
+        for id in &self.0 {
+            // They end by themselves too, after ten minutes.
+            drop(docker(&["rm", "--force", id]));
+        }
+    }
+}
+
+fn docker(arguments: &[&str]) -> anyhow::Result<Run> {
+    let mut docker = program("docker");
+    docker.args(arguments);
+    run(docker, LIMIT)
 }
