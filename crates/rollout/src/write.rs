@@ -1,12 +1,14 @@
 //! Writes one object.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
+use futures::TryStreamExt as _;
 use kube::{
     Api,
+    api::{WatchEvent, WatchParams},
     core::DynamicObject,
-    runtime::{conditions::is_deleted, wait::await_condition},
 };
+use manifests::ObjectId;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -84,16 +86,36 @@ async fn replace(server: &Server, live: &Value) -> Result<(), Error> {
     }
     server.delete(&identified).await?;
     let uid = meta(live, "uid").unwrap_or_default();
-    let there = server.get(&id).await?;
-    if there.is_none_or(|it| meta(&it, "uid") != Some(uid)) {
-        return Ok(());
+    match timeout(GONE, gone(server, &id, uid)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(silent(&id)),
     }
+}
+
+/// Returns once the object with this uid is gone. Each look is followed by a watch from the version
+/// that it saw, so nothing is missed between the two.
+async fn gone(server: &Server, id: &ObjectId, uid: &str) -> Result<(), Error> {
     let kind = server.kind(&id.api_version, &id.kind).await?;
     let namespace = id.namespace.as_deref().unwrap_or_default();
     let api: Api<DynamicObject> =
         Api::namespaced_with(server.client().clone(), namespace, &kind.resource);
-    match timeout(GONE, await_condition(api, &id.name, is_deleted(uid))).await {
-        Ok(Ok(_)) => Ok(()),
-        _ => Err(Error::Silent { verb: "delete", object: id.to_string(), limit_s: GONE.as_secs() }),
+    let only = WatchParams::default().fields(&format!("metadata.name={}", id.name));
+    loop {
+        let Some(there) = server.get(id).await?.filter(|it| meta(it, "uid") == Some(uid)) else {
+            return Ok(());
+        };
+        let version = meta(&there, "resourceVersion").unwrap_or_default();
+        let events = api.watch(&only, version).await.map_err(|_| silent(id))?;
+        let mut events = pin!(events);
+        // A watch that ends or breaks is answered by the next look.
+        while let Ok(Some(event)) = events.try_next().await {
+            if matches!(event, WatchEvent::Deleted(_)) {
+                return Ok(());
+            }
+        }
     }
+}
+
+fn silent(id: &ObjectId) -> Error {
+    Error::Silent { verb: "delete", object: id.to_string(), limit_s: GONE.as_secs() }
 }
