@@ -24,6 +24,13 @@ pub(crate) struct Coded {
     message: String,
 }
 
+impl Coded {
+    /// An error for those who take no `anyhow::Error`: boxed by that, it would hide its code.
+    pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
 impl std::fmt::Display for Coded {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(&self.message)
@@ -34,7 +41,7 @@ impl std::error::Error for Coded {}
 
 /// An error with an exit code of its own.
 pub(crate) fn error(code: u8, message: impl Into<String>) -> anyhow::Error {
-    Coded { code, message: message.into() }.into()
+    Coded::new(code, message).into()
 }
 
 /// The exit code of an error, by the first cause that has one.
@@ -56,6 +63,13 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             cluster::Error::Process(error) => code_of_process(error),
             _ => FAILED,
         });
+    }
+    if let Some(error) = cause.downcast_ref::<rollout::Error>() {
+        return match error {
+            rollout::Error::Refused { .. } | rollout::Error::Busy { .. } => Some(REFUSED),
+            // The waiter's error, which is the cause of it, has the code.
+            _ => None,
+        };
     }
     cause.downcast_ref::<process::Error>().map(code_of_process)
 }

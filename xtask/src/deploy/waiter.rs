@@ -21,7 +21,7 @@ pub(crate) struct RolloutWaiter<'a> {
 impl rollout::Waiter for RolloutWaiter<'_> {
     async fn wait(
         &mut self,
-        wave: u32,
+        _wave: u32,
         targets: &[rollout::Target],
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let targets: Vec<Target> = targets.iter().filter_map(target).collect();
@@ -31,7 +31,7 @@ impl rollout::Waiter for RolloutWaiter<'_> {
         if outcome.is_healthy() {
             return Ok(());
         }
-        Err(failure(wave, &outcome).into())
+        Err(Box::new(failure(&outcome)))
     }
 }
 
@@ -73,11 +73,11 @@ pub(crate) fn describe(target: &Key, verdict: &Verdict) -> String {
 }
 
 /// The exit code tells "never" from "not in time": a script may try the second again.
-fn failure(wave: u32, outcome: &Outcome) -> anyhow::Error {
+fn failure(outcome: &Outcome) -> exit::Coded {
     let lines: Vec<String> = outcome.failures().map(|(key, verdict)| line(key, verdict)).collect();
     let is_late = outcome.failures().all(|(_, it)| matches!(it, Verdict::Late(_)));
     let code = if is_late { exit::LATE } else { exit::DOOMED };
-    exit::error(code, format!("wave {wave} does not become healthy\n{}", lines.join("\n")))
+    exit::Coded::new(code, lines.join("\n"))
 }
 
 fn line(key: &Key, verdict: &Verdict) -> String {
