@@ -2,6 +2,8 @@
 
 /// It failed in a way that has no code of its own.
 pub(crate) const FAILED: u8 = 1;
+/// Asked for something that there is not; clap's own code for wrong usage.
+pub(crate) const USAGE: u8 = 2;
 /// A dry run found changes.
 pub(crate) const CHANGES: u8 = 3;
 /// A prerequisite is missing; `doctor` names it.

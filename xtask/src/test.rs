@@ -48,6 +48,8 @@ pub(crate) fn conclude(context: &Context, count: Count) -> anyhow::Result<()> {
         serde_json::json!({ "passed": count.passed, "failed": count.failed }),
     );
     match count.failed {
+        // Nothing tried proves nothing.
+        0 if count.passed == 0 => Err(exit::error(exit::USAGE, "no test has such a name")),
         0 => Ok(()),
         failed => Err(exit::error(exit::FAILED, format!("{failed} tests failed"))),
     }
