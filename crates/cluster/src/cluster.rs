@@ -12,9 +12,10 @@ use crate::docker::{self, Container};
 use crate::error::Error;
 use crate::image::{self, Built};
 use crate::kubectl::render;
-use crate::node::{self, NODE_IMAGE};
+use crate::node;
 use crate::poll;
 use crate::program::{self, shell};
+use crate::state::{State, judge, stale_pods};
 
 /// `kind create cluster` takes twelve seconds on an idle machine with two cores.
 const CREATE_LIMIT: Duration = Duration::from_secs(5 * 60);
@@ -42,23 +43,6 @@ pub enum Up {
     Started,
     /// It was made.
     Created,
-}
-
-/// What Docker knows about the cluster's node.
-#[derive(Debug, PartialEq, Eq)]
-enum State {
-    Absent,
-    Foreign {
-        image: String,
-    },
-    /// Made by us, to the end.
-    Ours(Container),
-    /// Made by us, but not to the end: its making was interrupted.
-    Unfinished,
-    /// Made by us to the end, but from another cache, which has its kubeconfig and its images.
-    Elsewhere {
-        cache: String,
-    },
 }
 
 impl Cluster {
@@ -311,8 +295,29 @@ impl Cluster {
         let step = log.step("cluster-start", format!("start the cluster {} again", self.name));
         docker::start(&container.id)?;
         poll::until("the node's API server", NODE_LIMIT, || self.ready())?;
+        let since = docker::started_at(&container.id)?;
+        poll::until("the node's pods", NODE_LIMIT, || self.restarted(&since))?;
         step.done("");
         Ok(())
+    }
+
+    /// Which pods still have the status of the node's last life. Until the kubelet has started their
+    /// containers again, the API server calls them ready, and nobody answers there.
+    fn restarted(&self, since: &str) -> Result<(), String> {
+        let format = "jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[*].state.running.startedAt}{\"\\n\"}{end}";
+        let command = [
+            "kubectl",
+            "--kubeconfig=/etc/kubernetes/admin.conf",
+            "get",
+            "pods",
+            "--all-namespaces",
+            "--output",
+            format,
+        ];
+        let pods = docker::exec(&self.node(), &command, Duration::from_secs(10))
+            .map_err(|error| error.to_string())?;
+        let stale = stale_pods(&pods, since);
+        if stale.is_empty() { Ok(()) } else { Err(format!("not yet: {}", stale.join(", "))) }
     }
 
     /// Why the API server does not answer, if it does not.
@@ -358,18 +363,6 @@ impl Cluster {
     }
 }
 
-/// Whose cluster it is, from its nodes and the node that we wrote down.
-fn judge(nodes: Vec<Container>, finished: &str) -> State {
-    if let Some(foreign) = nodes.iter().find(|it| !it.image.starts_with(NODE_IMAGE)) {
-        return State::Foreign { image: foreign.image.clone() };
-    }
-    match nodes.into_iter().next() {
-        None => State::Absent,
-        Some(node) if node.id == finished => State::Ours(node),
-        Some(_) => State::Unfinished,
-    }
-}
-
 /// kind's configuration with a mount of the image archives on its first node.
 fn with_images(config: &str, images: &Path) -> String {
     let mount = format!(
@@ -382,25 +375,6 @@ fn with_images(config: &str, images: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn container(id: &str, image: &str) -> Container {
-        Container { id: id.into(), image: image.into(), state: "running".into() }
-    }
-
-    #[test]
-    fn a_cluster_of_another_image_is_foreign() {
-        let state = judge(vec![container("1", "kindest/node:v1.36.1")], "1");
-        assert_eq!(state, State::Foreign { image: "kindest/node:v1.36.1".into() });
-    }
-
-    #[test]
-    fn a_cluster_whose_making_was_interrupted_is_unfinished() {
-        let ours = container("1", &format!("{NODE_IMAGE}abc"));
-        assert_eq!(judge(vec![ours.clone()], ""), State::Unfinished);
-        assert_eq!(judge(vec![ours.clone()], "2"), State::Unfinished);
-        assert_eq!(judge(vec![ours.clone()], "1"), State::Ours(ours));
-        assert_eq!(judge(vec![], "1"), State::Absent);
-    }
 
     #[test]
     fn the_images_are_mounted_into_the_node() {

@@ -173,6 +173,17 @@ pub fn start(container: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// When a container was started last, in RFC 3339 and UTC.
+///
+/// # Errors
+/// There is no such container.
+pub fn started_at(container: &str) -> Result<String, Error> {
+    let sh = shell()?;
+    let format = "{{.State.StartedAt}}";
+    let call = cmd!(sh, "docker inspect --format={format} {container}");
+    Ok(run(Call::new(call, QUICK))?.stdout.trim().to_owned())
+}
+
 /// Runs a command in a container and gives what it printed.
 ///
 /// # Errors

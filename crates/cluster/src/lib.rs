@@ -22,6 +22,7 @@ mod poll;
 pub mod prerequisite;
 pub mod program;
 pub mod python;
+mod state;
 
 pub use builder::{Builder, free_mib};
 pub use cache::{Cache, Recipe};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::builder::Builder;
+use crate::docker;
 use crate::error::Error;
 use crate::image::IMAGES;
 use crate::node;
@@ -27,16 +28,20 @@ pub fn tell(builder: &Builder) -> Result<(), Error> {
 }
 
 fn missing(builder: &Builder) -> Result<Vec<String>, Error> {
-    let mut names = vec!["kind", "fake-gcs-server"];
-    names.extend(node::PROGRAMS);
+    // kubectl and the API server of the tests are Kubernetes too, whatever Docker has.
+    let mut names = vec!["kind", "fake-gcs-server", "kubernetes"];
+    let needs_node = !docker::has_image(&node::image_name(&builder.root)?)?;
+    if needs_node {
+        names.extend(node::PROGRAMS.iter().filter(|it| **it != "kubernetes"));
+    }
     let mut steps = program::missing_go(builder, &names)?;
     for image in &IMAGES {
         if !image.is_built(builder)? {
             steps.extend(["base", "python", "image"].map(|kind| format!("{kind}-{}", image.name)));
         }
     }
-    if steps.iter().any(|it| it == "program-kubernetes") {
-        steps.push("base-node".to_owned());
+    if needs_node {
+        steps.extend(["base-node", "image-node"].map(str::to_owned));
     }
     Ok(steps)
 }

@@ -61,9 +61,11 @@ case "$1 ${2-}" in
         printf 'localhost/mlflow-gke/%s:%s\n' "${archive%/*}" "${archive#*/}" >>"$STUBS/loaded"
         ;;
     *" kubectl "*" get --raw=/readyz") echo ok ;;
+    *" kubectl "*" get pods "*) echo 'coredns 2026-11-23T02:00:09Z' ;;
     *) unexpected ;;
     esac
     ;;
+"inspect "*) echo 2026-11-23T02:00:08.5Z ;;
 "cp "*)
     # A file of the node, as the one file of a tar archive.
     [ -f "$STUBS/finished" ] || exit 1
