@@ -200,7 +200,6 @@ pub fn diagnose(target: &Target, seen: &Observed, rules: &Rules, now: Duration) 
     }
     let status = assess(object);
     match status.state {
-        State::Current => return Verdict::Healthy,
         State::Terminating => return waiting(&status.reason, status.message),
         _ if status.reason == "StaleGeneration" => return waiting(&status.reason, status.message),
         _ => {}
@@ -210,7 +209,11 @@ pub fn diagnose(target: &Target, seen: &Observed, rules: &Rules, now: Duration) 
     let is_current =
         |key: &&Key| seen.get(key).is_some_and(|it| assess(it).state == State::Current);
     let missing = target.depends_on.iter().find(|it| !is_current(it));
-    Case { target, object, seen, rules, now, products, missing }.verdict(status)
+    let case = Case { target, object, seen, rules, now, products, missing };
+    match status.state {
+        State::Current if !case.claims_more_than_its_pods() => Verdict::Healthy,
+        _ => case.verdict(status),
+    }
 }
 
 impl Case<'_> {

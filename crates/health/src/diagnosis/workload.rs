@@ -4,7 +4,7 @@ use super::{Case, Cause, Verdict, message};
 use crate::{
     fields::{annotation, condition, label, list, number, text},
     observed::Kind,
-    status::Status,
+    status::{State, Status, assess},
 };
 use serde_json::Value;
 
@@ -84,6 +84,18 @@ impl<'a> Case<'a> {
         let events = self.seen.events(text(owner, "/metadata/uid"));
         let newest = events.iter().find(|it| text(it, "/reason") == "FailedCreate")?;
         Some((text(newest, "/message").to_owned(), self.is_new(newest)))
+    }
+
+    /// Whether a Deployment or StatefulSet counts as ready what its pods deny. Its status is written by
+    /// a controller, theirs by the kubelet: after a stop of the node the controller's is the older one.
+    pub(super) fn claims_more_than_its_pods(&self) -> bool {
+        if !matches!(self.target.key.kind, Kind::Deployment | Kind::StatefulSet) {
+            return false;
+        }
+        let pods = self.newest_pods();
+        let n_ready = pods.iter().filter(|it| assess(it).state == State::Current).count();
+        let wanted = number(self.object, "/spec/replicas").unwrap_or(1);
+        !pods.is_empty() && i64::try_from(n_ready).is_ok_and(|it| it < wanted)
     }
 
     /// Whether pods are going away, or will: those being deleted, and those of an older revision.
