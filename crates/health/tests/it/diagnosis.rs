@@ -757,3 +757,17 @@ mod stateful_set {
         scene.apply(object).check("doomed", "CrashLoopBackOff", "");
     }
 }
+
+mod count {
+    use super::*;
+
+    /// After a stop of the node the Deployment's status is older than its pods'.
+    #[test]
+    fn that_the_pods_deny_is_not_believed() {
+        let mut scene = Scene::new();
+        scene.apply(available("mlflow", 10));
+        assert!(scene.verdict().is_healthy(), "no pod has been seen, the count stands");
+        scene.apply(pod("new", json!({"state": {"running": {"startedAt": time(50)}}})));
+        assert!(scene.verdict().is_waiting(), "{:?}", scene.verdict());
+    }
+}
