@@ -24,6 +24,24 @@ pub const EXPERIMENT: &str = "mlflow-gke-round-trip";
 /// The artifact's name, below the run's own path.
 const FILE: &str = "round-trip.txt";
 
+/// Reads an address from inside a pod. Ready is not yet reachable: kube-proxy learns of an endpoint
+/// after the Deployment does, so a refused connection is tried again for a while. An answer, whatever
+/// its status, is final.
+const REACH: &str = "
+import sys, time, urllib.error, urllib.request
+end = time.monotonic() + 10
+while True:
+    try:
+        sys.stdout.write(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())
+        break
+    except urllib.error.HTTPError:
+        raise
+    except OSError:
+        if time.monotonic() > end:
+            raise
+        time.sleep(0.1)
+";
+
 /// Where to prove it.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -156,9 +174,7 @@ impl<F: FnMut(&Step)> Trip<'_, F> {
     async fn route(&mut self, server: &Mlflow, version: &str) -> Result<()> {
         let pod = server.pod().to_owned();
         let url = format!("http://{}/version", self.settings.host);
-        let program = "import sys, urllib.request; \
-             sys.stdout.write(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())";
-        let argv = ["python3", "-c", program, &url];
+        let argv = ["python3", "-c", REACH, &url];
         let namespace = &self.settings.server.namespace;
         let limit = Duration::from_secs(30);
         let command = exec::Command { namespace, pod: &pod, container: None, argv: &argv, limit };
