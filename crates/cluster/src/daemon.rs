@@ -115,9 +115,13 @@ pub fn stop_if_ours(builder: &Builder) -> Result<bool, Error> {
     let step = builder.log.step("dockerd-stop", "stop the Docker daemon that was started for this");
     rustix::process::kill_process(id, rustix::process::Signal::TERM)
         .map_err(|error| Error::Other(format!("cannot end dockerd ({}): {error}", text.trim())))?;
-    poll::until("the end of the Docker daemon", START_LIMIT, || match docker::daemon() {
-        Ok(_) => Err("it still answers".to_owned()),
-        Err(_) => Ok(()),
+    // It stops answering before it has put everything away, its own pid file too.
+    let program = format!("/proc/{}/exe", id.as_raw_nonzero());
+    poll::until("the end of the Docker daemon", START_LIMIT, || {
+        match std::fs::read_link(&program) {
+            Ok(_) => Err("it still runs".to_owned()),
+            Err(_) => Ok(()),
+        }
     })?;
     drop(std::fs::remove_file(&path));
     step.done("");
