@@ -229,8 +229,12 @@ impl Case<'_> {
         if let Some(verdict) = verdicts.iter().find(|it| matches!(it, Verdict::Impossible(_))) {
             return verdict.clone();
         }
-        if self.target.key.kind == Kind::Job && status.state == State::Failed {
+        let is_job = self.target.key.kind == Kind::Job;
+        if is_job && status.state == State::Failed {
             return Verdict::Doomed(self.failed_job(&status));
+        }
+        if is_job && let Some(doomed @ Verdict::Doomed(_)) = self.last_attempt() {
+            return doomed;
         }
         // One pod that is well shows that the template can work: the other may still come up.
         let is_one_ready = verdicts.iter().any(Verdict::is_healthy);
@@ -247,7 +251,10 @@ impl Case<'_> {
         if let Some(waiting) = verdicts.into_iter().find(Verdict::is_waiting) {
             return waiting;
         }
-        let cause = Cause::new(self.target.key.to_string(), &status.reason, status.message);
+        let cause = match is_job {
+            true => self.failed_job(&status),
+            false => Cause::new(self.target.key.to_string(), &status.reason, status.message),
+        };
         match status.state {
             State::Failed => Verdict::Late(cause),
             _ => Verdict::waiting(cause),

@@ -95,8 +95,9 @@ impl Case<'_> {
         }
     }
 
-    /// Runs that ended badly. Two with the same code are a proof; but not while something it needs
-    /// is missing, and not those that began before that was there.
+    /// Runs that ended badly. Two with the same code are a proof, and so is one in which PostgreSQL
+    /// refused; but not while something it needs is missing, and not those that began before that
+    /// was there.
     fn crashes(&self, pod: &Value, status: &Value) -> Option<Verdict> {
         let name = text(status, "/name");
         let exits = self.seen.history(pod)?.exits.get(name)?;
@@ -104,6 +105,9 @@ impl Case<'_> {
         let cause = self.exit_cause(pod, name, last);
         if message::is_program_missing(&last.message) && last.seen_at >= self.rules.since {
             return Some(Verdict::Impossible(cause.field("command")));
+        }
+        if self.is_refused_by_database(last) {
+            return Some(Verdict::Doomed(self.refusal(cause)));
         }
         let counted = self.exits_that_count(pod, status, exits, last);
         // A Job says itself how often it wants to try.
@@ -119,6 +123,29 @@ impl Case<'_> {
             false if status.pointer("/state/running").is_some() => None,
             false => Some(self.by_budget(pod, cause)),
         }
+    }
+
+    /// Whether PostgreSQL said in this run what it will say in the next. A run from before
+    /// [`super::Rules::since`] only words the verdict: a password that has been mended shows at the
+    /// next start, which the kubelet may put off for minutes.
+    fn is_refused_by_database(&self, exit: &Exit) -> bool {
+        message::is_database_refusal(&exit.message)
+            && self.missing.is_none()
+            && exit.seen_at >= self.rules.since
+            && exit.started_at.as_str() >= self.dependencies_ready_at()
+    }
+
+    /// The same cause with what mends it.
+    fn refusal(&self, cause: Cause) -> Cause {
+        let mend = "make the password in the Secret the one that the role has";
+        let hint = match self.target.key.kind {
+            Kind::Deployment | Kind::StatefulSet => {
+                let restart = self.hint(&format!("rollout restart {}", self.target.key));
+                format!("{mend}, then: {restart} (a pod reads the Secret when it starts)")
+            }
+            _ => mend.to_owned(),
+        };
+        cause.field("env").hint(hint)
     }
 
     fn exits_that_count(&self, pod: &Value, status: &Value, exits: &[Exit], last: &Exit) -> usize {
@@ -151,8 +178,7 @@ impl Case<'_> {
     fn exit_cause(&self, pod: &Value, container: &str, exit: &Exit) -> Cause {
         let mut message = format!("exit code {}", exit.code);
         if !exit.message.is_empty() {
-            let last = exit.message.lines().last().unwrap_or_default();
-            message = format!("{message}: {last}");
+            message = format!("{message}: {}", message::telling_line(&exit.message));
         }
         let reason = match exit.reason.as_str() {
             "OOMKilled" => "OOMKilled",
@@ -171,8 +197,8 @@ impl Case<'_> {
         cause
     }
 
-    /// The last bad end of any container of a pod.
-    pub(super) fn last_failure(&self, pod: &Value) -> Option<Cause> {
+    /// The last bad end of any container of a pod, and whether it dooms what comes after it.
+    pub(super) fn last_failure(&self, pod: &Value) -> Option<Verdict> {
         let exits = &self.seen.history(pod)?.exits;
         let failures = exits.iter().flat_map(|(name, it)| it.iter().map(move |exit| (name, exit)));
         let (name, exit) = failures
@@ -184,7 +210,11 @@ impl Case<'_> {
         let reason =
             if cause.reason == "CrashLoopBackOff" { "Error".to_owned() } else { cause.reason };
         let hint = if reason == "OOMKilled" { cause.hint } else { hint };
-        Some(Cause { hint, reason, ..cause })
+        let cause = Cause { hint, reason, ..cause };
+        Some(match self.is_refused_by_database(exit) {
+            true => Verdict::Doomed(self.refusal(cause)),
+            false => Verdict::waiting(cause),
+        })
     }
 }
 

@@ -97,6 +97,34 @@ pub(super) fn is_program_missing(message: &str) -> bool {
     message.contains("executable file not found")
 }
 
+/// PostgreSQL answered a client, and the answer stays the same until somebody changes the password,
+/// the role or the database.
+pub(super) fn is_database_refusal(message: &str) -> bool {
+    let is_about_database = has_one_of(message, &["role \"", "database \""]);
+    has_one_of(
+        message,
+        &[
+            "password authentication failed",
+            "no password supplied",
+            "no pg_hba.conf entry",
+            "is not permitted to log in",
+            "permission denied for database",
+        ],
+    ) || is_about_database && has_one_of(message, &["\" does not exist"])
+}
+
+/// The line of a program's last words that says why it ended: what PostgreSQL refuses, else its last
+/// error, else the last line. Advice and stack frames come after the error, and say less.
+pub(super) fn telling_line(last_words: &str) -> &str {
+    let lines = || last_words.lines().map(str::trim).filter(|it| !it.is_empty()).rev();
+    let is_error = |it: &&str| has_one_of(it, &["error:", "fatal:"]);
+    lines()
+        .find(|it| is_database_refusal(it))
+        .or_else(|| lines().find(is_error))
+        .or_else(|| lines().next())
+        .unwrap_or_default()
+}
+
 /// Nothing will ever bind the claim as it is written.
 pub(super) fn is_provisioning_final(message: &str) -> bool {
     message.contains("no storage class is set")
@@ -131,5 +159,39 @@ mod tests {
     fn mounted_secret_is_recognised() {
         let message = "MountVolume.SetUp failed for volume \"password\" : secret \"db\" not found";
         check(message, Some("Secret/db"));
+    }
+
+    #[test]
+    fn what_postgresql_refuses_for_good_is_told_from_a_database_that_is_not_there() {
+        for lasting in [
+            "FATAL:  password authentication failed for user \"mlflow\"",
+            "FATAL:  role \"mlflow\" does not exist",
+            "FATAL:  database \"mlflow\" does not exist",
+            "fe_sendauth: no password supplied",
+            "FATAL:  no pg_hba.conf entry for host \"10.0.0.1\"",
+        ] {
+            assert!(is_database_refusal(lasting), "{lasting}");
+        }
+        for passing in [
+            "could not translate host name \"postgres\" to address",
+            "connection to server at \"postgres\" failed: Connection refused",
+            "FATAL:  the database system is starting up",
+            "the bucket `mlflow` does not exist",
+            "",
+        ] {
+            assert!(!is_database_refusal(passing), "{passing}");
+        }
+    }
+
+    #[test]
+    fn the_line_that_tells_why_is_before_the_advice() {
+        let words = "starting\nerror: database `mlflow`: FATAL: password authentication failed\nhint: compare\n";
+        assert_eq!(
+            telling_line(words),
+            "error: database `mlflow`: FATAL: password authentication failed"
+        );
+        assert_eq!(telling_line("error: first\nerror: second\nhint: x"), "error: second");
+        assert_eq!(telling_line("one\ntwo\n\n"), "two");
+        assert_eq!(telling_line(""), "");
     }
 }

@@ -121,14 +121,18 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// A Job that has given up, with the end of its last pod.
-    pub(super) fn failed_job(&self, status: &Status) -> Cause {
-        let object = self.target.key.to_string();
+    /// How the last attempt of a Job ended.
+    pub(super) fn last_attempt(&self) -> Option<Verdict> {
         let uid = text(self.object, "/metadata/uid");
         let mut pods: Vec<&Value> = self.seen.owned(Kind::Pod, uid).collect();
         pods.sort_by_key(|it| text(it, "/metadata/creationTimestamp"));
-        let ended = pods.iter().rev().find_map(|it| self.last_failure(it));
-        let Some(ended) = ended else {
+        pods.iter().rev().find_map(|it| self.last_failure(it))
+    }
+
+    /// A Job that has given up, or is about to try again, with the end of its last pod.
+    pub(super) fn failed_job(&self, status: &Status) -> Cause {
+        let object = self.target.key.to_string();
+        let Some(ended) = self.last_attempt().as_ref().and_then(Verdict::cause).cloned() else {
             return Cause::new(object, &status.reason, &status.message)
                 .hint(self.hint(&format!("describe {}", self.target.key)));
         };

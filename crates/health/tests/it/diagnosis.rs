@@ -179,9 +179,9 @@ mod crash {
     fn message_of_the_program_is_told() {
         let mut scene = Scene::new();
         let mut end = ended(1, 0, 5);
-        end["terminated"]["message"] = json!("trace\npassword authentication failed\n");
+        end["terminated"]["message"] = json!("trace\nthe bucket is not there\n");
         scene.apply(pod("new", json!({"state": end})));
-        scene.check("waiting", "CrashLoopBackOff", "exit code 1: password authentication failed");
+        scene.check("waiting", "CrashLoopBackOff", "exit code 1: the bucket is not there");
     }
 
     #[test]
@@ -661,10 +661,92 @@ mod stale {
     }
 }
 
+mod refused_by_postgresql {
+    use super::*;
+    use std::time::Duration;
+
+    const REFUSAL: &str = "2026-11-22T10:00:05Z mlflow-server: error: database `mlflow` at postgres:5432: \
+        FATAL:  password authentication failed for user \"mlflow\"";
+
+    /// An end of a run that took from one second to another, with the log's end that the kubelet
+    /// adds (`terminationMessagePolicy: FallbackToLogsOnError`).
+    fn refused(from: u32, to: u32) -> Value {
+        let mut end = ended(1, from, to);
+        end["terminated"]["message"] =
+            json!(format!("{REFUSAL}\n2026-11-22T10:00:05Z mlflow-server: hint: compare\n"));
+        end
+    }
+
+    /// The back-off after that run.
+    fn back_off(last: Value) -> Value {
+        let mut container = waiting("CrashLoopBackOff", "back-off 40s restarting failed container");
+        container["restartCount"] = json!(3);
+        container["lastState"] = last;
+        container
+    }
+
+    #[test]
+    fn once_is_doomed_in_its_own_words_with_the_fix() {
+        let mut scene = Scene::new();
+        scene.apply(pod("new", json!({"state": refused(0, 5)})));
+        scene.check("doomed", "CrashLoopBackOff", "password authentication failed for user");
+        let hint = scene.verdict().cause().unwrap().hint.clone();
+        assert!(hint.contains("kubectl rollout restart deployment/mlflow"), "{hint}");
+    }
+
+    #[test]
+    fn before_the_deploy_is_told_at_once_and_doomed_at_the_next_refusal() {
+        let mut scene = Scene::new();
+        scene.apply(pod("new", back_off(refused(0, 5)))).after(2);
+        scene.rules.since = Duration::from_secs(1);
+        scene.check("waiting", "CrashLoopBackOff", "password authentication failed for user");
+        scene.after(30).apply(pod("new", back_off(refused(50, 52))));
+        scene.check("doomed", "CrashLoopBackOff", "password authentication failed for user");
+    }
+
+    #[test]
+    fn before_the_deploy_is_forgotten_when_the_next_run_goes_well() {
+        let mut scene = Scene::new();
+        scene.apply(pod("new", back_off(refused(0, 5)))).after(2);
+        scene.rules.since = Duration::from_secs(1);
+        scene.after(30).apply(pod("new", restarted(4, refused(0, 5))));
+        scene.check("waiting", "NotReady", "is starting");
+    }
+
+    #[test]
+    fn while_the_database_is_not_current_proves_nothing() {
+        let mut scene = Scene::new();
+        scene.target = scene.target.clone().depends_on([Key::new(Kind::Deployment, "postgres")]);
+        scene.apply(pod("new", json!({"state": refused(0, 5)})));
+        scene.check("waiting", "CrashLoopBackOff", "password authentication failed for user");
+    }
+
+    #[test]
+    fn a_database_that_does_not_answer_yet_is_waited_for() {
+        let mut scene = Scene::new();
+        let mut end = ended(1, 0, 5);
+        end["terminated"]["message"] = json!("error: connection refused\nhint: get pods\n");
+        scene.apply(pod("new", json!({"state": end})));
+        scene.check("waiting", "CrashLoopBackOff", "exit code 1: error: connection refused");
+    }
+
+    #[test]
+    fn dooms_a_job_that_would_try_for_minutes() {
+        let mut scene = super::job::scene(json!([]), json!({"state": refused(0, 5)}));
+        scene.check("doomed", "Error", "password authentication failed for user");
+        // Its pods that failed stay; so does what they said.
+        let mut failed = scene.seen.get(&Key::new(Kind::Pod, "mlflow-x-1")).unwrap().clone();
+        failed["status"]["phase"] = json!("Failed");
+        scene.apply(failed).check("doomed", "Error", "password authentication failed for user");
+        scene.after(2).rules.since = Duration::from_secs(1);
+        scene.check("waiting", "Error", "password authentication failed for user");
+    }
+}
+
 mod job {
     use super::*;
 
-    fn scene(conditions: Value, pod_state: Value) -> Scene {
+    pub(super) fn scene(conditions: Value, pod_state: Value) -> Scene {
         let mut scene = Scene::new();
         scene.target = Target::new(Kind::Job, "migrate");
         scene.apply(json!({
