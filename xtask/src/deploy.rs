@@ -58,7 +58,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()
     // To render, kubectl must be there, and the first time it is compiled for minutes: whatever can
     // be refused without it is refused first.
     let source = Source::read(context, environment)?;
-    source.refuse_problems()?;
+    source.refuse_problems(context)?;
     let target = Target::of(context, &arguments.selection)?;
     let is_first = environment.is_local() && !target.kubeconfig.exists();
     if is_first && !arguments.dry_run {

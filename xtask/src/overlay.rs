@@ -3,6 +3,8 @@
 //! The user's files are never edited. A rendering is kept under `target/` by the hash of everything
 //! that went into it, so an unchanged overlay costs the reading of its files.
 
+mod syntax;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -19,6 +21,7 @@ pub(crate) struct Source {
     texts: Texts,
     settings: Option<Settings>,
     problems: Vec<Problem>,
+    rendered: PathBuf,
 }
 
 impl Source {
@@ -30,15 +33,25 @@ impl Source {
         let texts = edited_settings(context, environment)?;
         let pairs = [(texts[0].0, texts[0].1.as_str()), (texts[1].0, texts[1].1.as_str())];
         let (settings, problems) = Settings::read(environment, pairs);
-        Ok(Self { environment, texts, settings, problems })
+        let rendered = rendered(context, environment, &texts)?;
+        Ok(Self { environment, texts, settings, problems, rendered })
     }
 
-    /// Refuses settings that are not well formed, with everything that is wrong with them.
+    /// Refuses settings and YAML that are not well formed, with everything that is wrong with them.
     ///
     /// # Errors
     /// There is a problem.
-    pub(crate) fn refuse_problems(&self) -> anyhow::Result<()> {
-        refuse(self.environment, &self.problems)
+    pub(crate) fn refuse_problems(&self, context: &Context) -> anyhow::Result<()> {
+        refuse(self.environment, &self.problems)?;
+        self.refuse_syntax(context)
+    }
+
+    fn refuse_syntax(&self, context: &Context) -> anyhow::Result<()> {
+        // What has been rendered parses, and most deploys find it rendered.
+        if self.rendered.exists() {
+            return Ok(());
+        }
+        refuse(self.environment, &syntax::check(&context.root, &self.environment.folder())?)
     }
 
     /// Renders.
@@ -46,8 +59,9 @@ impl Source {
     /// # Errors
     /// Kustomize refuses the overlay, or kubectl could not be built.
     pub(crate) fn render(self, context: &Context) -> anyhow::Result<Overlay> {
-        let Self { environment, texts, settings, problems } = self;
-        let text = kustomize(context, environment, &texts)
+        self.refuse_syntax(context)?;
+        let Self { environment, texts, settings, problems, rendered } = self;
+        let text = kustomize(context, environment, &texts, &rendered)
             .with_context(|| format!("render the overlay `{}`", environment.folder()))?;
         let bundle = Bundle::parse(&text)
             .with_context(|| format!("read what `{}` renders", environment.folder()))?;
@@ -147,44 +161,59 @@ fn image_tags(root: &Path) -> anyhow::Result<Vec<(&'static str, String)>> {
     Ok(tags)
 }
 
-fn kustomize(context: &Context, environment: Environment, texts: &Texts) -> anyhow::Result<String> {
-    let source = context.root.join("deploy/mlflow");
-    let key = {
-        let mut digest = Digest::default();
-        digest.add("environment", environment.name());
-        digest.add_folder(&source)?;
-        for (path, text) in texts {
-            digest.add(path, text);
-        }
-        digest.finish()
-    };
-    let folder = context.root.join("target/xtask/rendered");
-    let rendered = folder.join(format!("{environment}-{key}.yaml"));
-    if let Ok(text) = std::fs::read_to_string(&rendered) {
+/// Where the rendering of exactly these files is, or will be.
+fn rendered(context: &Context, environment: Environment, texts: &Texts) -> anyhow::Result<PathBuf> {
+    let mut digest = Digest::default();
+    digest.add("environment", environment.name());
+    digest.add_folder(&context.root.join("deploy/mlflow"))?;
+    for (path, text) in texts {
+        digest.add(path, text);
+    }
+    let name = format!("{environment}-{}.yaml", digest.finish());
+    Ok(context.root.join("target/xtask/rendered").join(name))
+}
+
+fn kustomize(
+    context: &Context,
+    environment: Environment,
+    texts: &Texts,
+    rendered: &Path,
+) -> anyhow::Result<String> {
+    if let Ok(text) = std::fs::read_to_string(rendered) {
         return Ok(text);
     }
-    let copy = folder.join(format!("{environment}-{key}.{}", std::process::id()));
-    let result = render_copy(context, environment, &source, &copy, texts);
+    let copy = rendered.with_extension(std::process::id().to_string());
+    let result = render_copy(context, environment, &copy, texts);
     drop(std::fs::remove_dir_all(&copy));
     let text = result?;
-    write_whole(&rendered, &text)?;
+    write_whole(rendered, &text)?;
     Ok(text)
 }
 
 fn render_copy(
     context: &Context,
     environment: Environment,
-    source: &Path,
     copy: &Path,
     texts: &Texts,
 ) -> anyhow::Result<String> {
-    copy_files(source, &copy.join("deploy/mlflow"))?;
+    copy_files(&context.root.join("deploy/mlflow"), &copy.join("deploy/mlflow"))?;
     for (path, text) in texts {
         let path = copy.join(path);
         std::fs::write(&path, text)
             .with_context(|| format!("cannot write `{}`", path.display()))?;
     }
-    Ok(cluster::render(&context.builder, &copy.join(environment.folder()))?)
+    let rendered = cluster::render(&context.builder, &copy.join(environment.folder()));
+    rendered.map_err(|error| in_the_users_files(error.into(), copy))
+}
+
+/// The same error about the files that were copied: the copy is gone before anybody could look at it.
+fn in_the_users_files(error: anyhow::Error, copy: &Path) -> anyhow::Error {
+    let text = format!("{error:#}");
+    let copy = format!("{}/", copy.display());
+    match text.contains(&copy) {
+        true => exit::error(exit::code(&error), text.replace(&copy, "")),
+        false => error,
+    }
 }
 
 fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {

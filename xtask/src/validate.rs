@@ -19,7 +19,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()
     // Machines get problems and findings together; a person mends the problems first, which takes no
     // kubectl to see.
     if !context.log.is_json() {
-        source.refuse_problems()?;
+        source.refuse_problems(context)?;
     }
     let overlay = source.render(context)?;
     if context.log.is_json() {

@@ -1,11 +1,11 @@
 //! What Kustomize rendered: objects with their names, in the order in which they are applied.
-//!
-//! The only place that knows YAML.
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::yaml;
 
 /// The annotation with the wave in which an object is applied.
 pub const WAVE: &str = "mlflow-gke.dev/wave";
@@ -167,9 +167,13 @@ impl Bundle {
     pub fn parse(text: &str) -> Result<Bundle, Error> {
         let mut objects = Vec::new();
         let mut seen = BTreeMap::new();
-        for (index, (line, text)) in documents(text).into_iter().enumerate() {
+        for (index, (line, text)) in yaml::documents(text).into_iter().enumerate() {
             let document = index + 1;
-            let value = read(&text, document, line)?;
+            let value = yaml::read(&text, line).map_err(|it| Error::Yaml {
+                document,
+                line: it.line,
+                message: it.message,
+            })?;
             if value.is_null() {
                 continue;
             }
@@ -210,38 +214,6 @@ impl Bundle {
 /// An annotation of an object.
 pub(crate) fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
     object.get("metadata")?.get("annotations")?.get(name)?.as_str()
-}
-
-/// Each document with the number of its first line.
-///
-/// The reader of YAML counts lines from its own start and gives up at the first error; cut here, an
-/// error has its document's number too.
-fn documents(text: &str) -> Vec<(usize, String)> {
-    let mut documents = vec![(1, String::new())];
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        let marker = line.trim_end();
-        if marker == "---" || marker.starts_with("--- #") {
-            documents.push((index + 2, String::new()));
-        } else if let Some(last) = documents.last_mut() {
-            last.1.push_str(line);
-        }
-    }
-    documents.retain(|it| it.1.lines().any(|it| !is_blank(it)));
-    documents
-}
-
-fn is_blank(line: &str) -> bool {
-    let line = line.trim();
-    line.is_empty() || line.starts_with('#')
-}
-
-fn read(text: &str, document: usize, first_line: usize) -> Result<Value, Error> {
-    serde_saphyr::from_str(text).map_err(|error| {
-        let line = error.location().map_or(0, |it| it.line().saturating_sub(1) as usize);
-        let message = error.without_snippet().to_string();
-        let message = message.lines().next().unwrap_or_default().to_owned();
-        Error::Yaml { document, line: first_line + line, message }
-    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod nearest;
 pub mod env_file;
 pub mod overrides;
 pub mod settings;
+pub mod yaml;
 
 pub mod bundle;
 pub mod difference;

@@ -184,23 +184,71 @@ fn a_line_that_is_no_setting_is_refused_by_its_number() {
 }
 
 #[test]
-fn yaml_that_does_not_parse_is_shown_in_kustomizes_words() {
-    let cases = [
-        (
-            "env/kind/kustomization.yaml",
-            "kind: Kustomization",
-            "kind: [Kustomization",
-            "yaml: line",
-        ),
-        ("base/deployment.yaml", "kind: Deployment", "kind: [Deployment", "deployment.yaml"),
+fn yaml_that_does_not_parse_is_refused_by_the_users_own_file_with_line_and_column() {
+    let cases: [[&str; 4]; 4] = [
+        ["env/kind/kustomization.yaml", "kind: Kustomization", "kind: [Kustomization", "4:10: "],
+        [
+            "base/deployment.yaml",
+            "kind: Deployment",
+            "kind: [Deployment",
+            "3:9: illegal placement of ':'",
+        ],
+        [
+            "components/postgres/service.yaml",
+            "  ports:",
+            "\tports:",
+            "11:10: while scanning a plain scalar, found a tab",
+        ],
+        [
+            "base/namespace.yaml",
+            "kind: Namespace",
+            "kind: Namespace\nkind: Namespace",
+            "3:1: duplicate mapping key: kind",
+        ],
     ];
-    for (file, from, to, words) in cases {
-        let machine = Machine::with_kustomize();
+    for [file, from, to, place] in cases {
+        let machine = Machine::new();
         machine.edit(&format!("deploy/mlflow/{file}"), from, to);
         let before = machine.belongings();
-        let words = ["render the overlay `deploy/mlflow/env/kind`", "kubectl kustomize", words];
+        let place = format!("\ndeploy/mlflow/{file}:{place}");
+        let words = ["environment `kind` is not fit to deploy", &place, "\n  | "];
+        for command in ["deploy", "validate", "render", "diff"] {
+            let ended = machine.xtask(&format!("{command} --env kind")).run().says(40, &words);
+            assert_eq!(ended.stdout, "");
+            assert!(!ended.stderr.contains("target/xtask"), "{ended}");
+        }
+        assert_eq!(machine.belongings(), before);
+        assert_eq!(machine.read("state/calls"), "", "nothing is compiled or asked before");
+        let left = machine.path("checkout/target/xtask/rendered");
+        assert!(files(&left).is_empty(), "no half rendering is left");
+    }
+}
+
+#[test]
+fn broken_yaml_of_another_environment_is_no_reason_to_refuse() {
+    let machine = Machine::new();
+    machine.edit("deploy/mlflow/components/cloudsql/service.yaml", "kind:", "kind: [");
+    machine.xtask("render --env kind").run().good();
+    machine
+        .xtask("render --env kind-cloudsql")
+        .run()
+        .says(40, &["components/cloudsql/service.yaml:"]);
+}
+
+#[test]
+fn what_only_kustomize_sees_is_told_of_the_users_own_files() {
+    let cases = [
+        ("resources:", "resuorces:", "unknown field \\\"resuorces\\\""),
+        ("deployment.yaml", "deploymnt.yaml", "deploy/mlflow/base/deploymnt.yaml: no such file"),
+    ];
+    for (from, to, words) in cases {
+        let machine = Machine::with_kustomize();
+        machine.edit("deploy/mlflow/base/kustomization.yaml", from, to);
+        let before = machine.belongings();
+        let words = ["render the overlay `deploy/mlflow/env/kind`", "'deploy/mlflow/base'", words];
         let ended = machine.xtask("deploy --env kind --dry-run").run().says(20, &words);
         assert_eq!(ended.stdout, "");
+        assert!(!ended.stderr.contains("target/xtask"), "{ended}");
         assert_eq!(machine.belongings(), before);
         assert_eq!(machine.calls("docker"), [""; 0]);
         let left = machine.path("checkout/target/xtask/rendered");
