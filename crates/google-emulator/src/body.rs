@@ -1,0 +1,114 @@
+//! Bodies of requests and answers: streamed, or small and capped.
+
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt as _;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+
+/// What may go wrong while a body streams.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of every answer.
+pub type Body = BoxBody<Bytes, BodyError>;
+
+/// A JSON request that is longer than this is refused: no call of these APIs is near it.
+pub const JSON_LIMIT: usize = 1 << 20;
+
+/// No bytes.
+#[must_use]
+pub fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed()
+}
+
+/// These bytes.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+}
+
+/// A stream of bytes, passed on as it comes.
+pub fn stream<S, E>(stream: S) -> Body
+where
+    S: futures::Stream<Item = Result<Bytes, E>> + Send + Sync + 'static,
+    E: Into<BodyError> + 'static,
+{
+    BoxBody::new(StreamBody::new(stream.map_ok(Frame::data).map_err(Into::into)))
+}
+
+/// Another body, passed on as it comes, trailers included.
+pub fn forward<B>(body: B) -> Body
+where
+    B: hyper::body::Body<Data = Bytes> + Send + Sync + 'static,
+    B::Error: Into<BodyError>,
+{
+    body.map_err(Into::into).boxed()
+}
+
+/// An answer in JSON.
+#[must_use]
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    // The values are plain trees with text keys, and those can always be written.
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    answer(status, "application/json; charset=UTF-8", bytes)
+}
+
+/// An answer of 200 in JSON.
+#[must_use]
+pub fn ok(value: &impl Serialize) -> Response<Body> {
+    json(StatusCode::OK, value)
+}
+
+/// An answer with a type and bytes.
+pub fn answer(
+    status: StatusCode,
+    content_type: &'static str,
+    bytes: impl Into<Bytes>,
+) -> Response<Body> {
+    let mut response = Response::new(full(bytes));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Reads a body whole, up to a limit.
+///
+/// # Errors
+/// 400 with Google's words when it is longer, or when the client breaks off.
+pub async fn bytes(mut body: Body, limit: usize) -> Result<Bytes, Error> {
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|error| Error::invalid_argument(format!("Request body is broken: {error}")))?;
+        // Trailers say nothing to any of these APIs.
+        let Ok(data) = frame.into_data() else { continue };
+        if all.len() + data.len() > limit {
+            return Err(Error::payload_too_large(limit));
+        }
+        all.extend_from_slice(&data);
+    }
+    Ok(all.freeze())
+}
+
+/// Reads a JSON request; an empty body is `{}`, as Google takes it.
+///
+/// # Errors
+/// 400 with Google's words when it is too long, no JSON, or of another shape.
+pub async fn request<T: DeserializeOwned>(body: Body) -> Result<T, Error> {
+    let bytes = bytes(body, JSON_LIMIT).await?;
+    parse(&bytes)
+}
+
+/// Reads JSON from bytes; none are `{}`.
+///
+/// # Errors
+/// 400 with Google's words.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    let text: &[u8] = if bytes.trim_ascii().is_empty() { b"{}" } else { bytes };
+    serde_json::from_slice(text).map_err(|error| Error::invalid_json(&error.to_string()))
+}

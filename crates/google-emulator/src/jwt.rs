@@ -1,0 +1,179 @@
+//! Signed tokens of others: read, and verified against a set of public keys.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// A projected token has about 1 KiB.
+const LONGEST: usize = 16 << 10;
+
+/// Why a token is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JwtError {
+    /// It does not have three parts of base64 with JSON in them.
+    #[error("the token is malformed")]
+    Malformed,
+    /// `none`, or an algorithm that Kubernetes does not sign with.
+    #[error("the algorithm `{0}` is not accepted")]
+    Algorithm(String),
+    /// No key with its id.
+    #[error("no key with the id `{0}`")]
+    UnknownKey(String),
+    /// It was not signed by that key.
+    #[error("the signature is not valid")]
+    Signature,
+}
+
+/// A token, taken apart and not believed yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Unverified<'a> {
+    signed: &'a str,
+    header: &'a str,
+    claims: &'a str,
+    signature: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    #[serde(default)]
+    kid: String,
+}
+
+impl<'a> Unverified<'a> {
+    /// Takes a token apart.
+    ///
+    /// # Errors
+    /// When it does not have three parts.
+    pub fn parse(text: &'a str) -> Result<Self, JwtError> {
+        let (signed, signature) = text.rsplit_once('.').ok_or(JwtError::Malformed)?;
+        let (header, claims) = signed.split_once('.').ok_or(JwtError::Malformed)?;
+        if claims.contains('.') || text.len() > LONGEST {
+            return Err(JwtError::Malformed);
+        }
+        Ok(Self { signed, header, claims, signature })
+    }
+
+    /// The id of the key that it says it was signed with; empty when it does not say.
+    ///
+    /// # Errors
+    /// When the header cannot be read.
+    pub fn key_id(&self) -> Result<String, JwtError> {
+        Ok(part::<Header>(self.header)?.kid)
+    }
+
+    /// Its claims, when one of the keys signed it.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub fn verify<T: DeserializeOwned>(&self, keys: &KeySet) -> Result<T, JwtError> {
+        let header: Header = part(self.header)?;
+        if !matches!(header.alg.as_str(), "RS256" | "ES256") {
+            return Err(JwtError::Algorithm(header.alg));
+        }
+        let key = keys.0.iter().find(|it| it.id == header.kid);
+        let key = key.ok_or_else(|| JwtError::UnknownKey(header.kid.clone()))?;
+        let signature = decode(self.signature)?;
+        if !key.public.verifies(&header.alg, self.signed.as_bytes(), &signature) {
+            return Err(JwtError::Signature);
+        }
+        part(self.claims)
+    }
+}
+
+/// Public keys by id.
+#[derive(Clone, Debug, Default)]
+pub struct KeySet(Vec<Key>);
+
+#[derive(Clone, Debug)]
+struct Key {
+    id: String,
+    public: Public,
+}
+
+/// The key decides which algorithm it takes, never the token.
+#[derive(Clone, Debug)]
+enum Public {
+    Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
+    P256 { point: Vec<u8> },
+}
+
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    #[serde(default)]
+    kid: String,
+    #[serde(default)]
+    n: String,
+    #[serde(default)]
+    e: String,
+    #[serde(default)]
+    crv: String,
+    #[serde(default)]
+    x: String,
+    #[serde(default)]
+    y: String,
+}
+
+impl KeySet {
+    /// Reads a JWKS. Keys of other kinds are left out.
+    ///
+    /// # Errors
+    /// When it is no JWKS, or has no key of a known kind.
+    pub fn parse(value: &Value) -> Result<Self, String> {
+        let keys = value.get("keys").and_then(Value::as_array).ok_or("there is no `keys` in it")?;
+        let known: Vec<Key> = keys.iter().filter_map(key).collect();
+        if known.is_empty() {
+            return Err("no RSA or P-256 key is among the cluster's keys".to_owned());
+        }
+        Ok(Self(known))
+    }
+
+    /// Whether there is a key with this id.
+    #[must_use]
+    pub fn contains(&self, id: &str) -> bool {
+        self.0.iter().any(|it| it.id == id)
+    }
+}
+
+fn key(value: &Value) -> Option<Key> {
+    let jwk = Jwk::deserialize(value).ok()?;
+    let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
+    let public = match (jwk.kty.as_str(), jwk.crv.as_str()) {
+        ("RSA", _) => Public::Rsa { modulus: bytes(&jwk.n)?, exponent: bytes(&jwk.e)? },
+        ("EC", "P-256") => {
+            Public::P256 { point: [&[4], &bytes(&jwk.x)?[..], &bytes(&jwk.y)?[..]].concat() }
+        }
+        _ => return None,
+    };
+    Some(Key { id: jwk.kid, public })
+}
+
+impl Public {
+    fn verifies(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
+        match (self, algorithm) {
+            (Self::Rsa { modulus, exponent }, "RS256") => {
+                let key = RsaPublicKeyComponents { n: modulus, e: exponent };
+                key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok()
+            }
+            (Self::P256 { point }, "ES256") => {
+                let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
+                key.verify(message, signature).is_ok()
+            }
+            _ => false,
+        }
+    }
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, JwtError> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| JwtError::Malformed)
+}
+
+fn part<T: DeserializeOwned>(text: &str) -> Result<T, JwtError> {
+    serde_json::from_slice(&decode(text)?).map_err(|_| JwtError::Malformed)
+}

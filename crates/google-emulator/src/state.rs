@@ -1,0 +1,126 @@
+//! What the emulated cloud holds. Readers take a whole state that nobody changes under them.
+
+pub mod fresh;
+mod journal;
+pub mod records;
+pub mod sql;
+mod store;
+mod table;
+
+use base64::Engine as _;
+use iam::{Policies, Policy, Resource};
+use serde_json::Value;
+
+pub(crate) use self::journal::write_whole;
+pub use self::records::{AuthorityRecord, Bucket, Operation, Revoked, ServiceAccount, SigningKey};
+pub use self::store::{Store, StoreError};
+pub use self::table::Table;
+
+use self::table::Stored;
+
+/// Everything that survives a restart.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Whether an API is enabled, by `PROJECT/SERVICE`.
+    pub services: Table<bool>,
+    /// Service accounts by email.
+    pub accounts: Table<ServiceAccount>,
+    /// Policies by the full name of their resource.
+    pub policies: Table<Policy>,
+    /// Buckets by name.
+    pub buckets: Table<Bucket>,
+    /// Cloud SQL instances by `PROJECT/NAME`.
+    pub instances: Table<sql::Instance>,
+    /// Databases by `PROJECT/INSTANCE/NAME`.
+    pub databases: Table<sql::Database>,
+    /// Database users by `PROJECT/INSTANCE/NAME`.
+    pub users: Table<sql::User>,
+    /// Ephemeral certificates by serial number.
+    pub client_certificates: Table<sql::ClientCertificate>,
+    /// Operations by `SERVICE/NAME`.
+    pub operations: Table<Operation>,
+    /// Revoked access tokens by id.
+    pub revoked: Table<Revoked>,
+    /// Signing keys of service accounts by email.
+    pub signing_keys: Table<SigningKey>,
+    /// Certificate authorities by use.
+    pub authorities: Table<AuthorityRecord>,
+    /// Resources that no other table has, by `SERVICE/RELATIVE NAME`, as their API writes them
+    /// (clusters, repositories).
+    pub documents: Table<Value>,
+    /// Single values by name.
+    pub settings: Table<Value>,
+}
+
+impl State {
+    /// Whether an API is enabled in a project.
+    #[must_use]
+    pub fn enabled(&self, project: &str, service: &str) -> bool {
+        self.services.get(&format!("{project}/{service}")).copied().unwrap_or(false)
+    }
+
+    /// The policy of a resource; an empty one when it has none yet.
+    #[must_use]
+    pub fn policy_of(&self, resource: &Resource) -> Policy {
+        self.policies.get(resource.name()).cloned().unwrap_or_default()
+    }
+
+    /// A number that was never given before.
+    pub fn next_number(&mut self) -> u64 {
+        let next = self.settings.get("next_number").and_then(Value::as_u64).unwrap_or(1);
+        self.settings.insert("next_number", Value::from(next + 1));
+        next
+    }
+
+    /// Goes back to a fresh state. Keys and authorities stay: clients trust them.
+    pub fn reset_to(&mut self, fresh: &Self) {
+        self.services.replace_with(&fresh.services);
+        self.accounts.replace_with(&fresh.accounts);
+        self.policies.replace_with(&fresh.policies);
+        self.buckets.replace_with(&fresh.buckets);
+        self.instances.replace_with(&fresh.instances);
+        self.databases.replace_with(&fresh.databases);
+        self.users.replace_with(&fresh.users);
+        self.client_certificates.replace_with(&fresh.client_certificates);
+        self.operations.replace_with(&fresh.operations);
+        self.revoked.replace_with(&fresh.revoked);
+        self.documents.replace_with(&fresh.documents);
+        // A number that was given stays given.
+        let number = self
+            .next_number()
+            .max(fresh.settings.get("next_number").and_then(Value::as_u64).unwrap_or(0));
+        self.settings.replace_with(&fresh.settings);
+        self.settings.insert("next_number", Value::from(number));
+    }
+
+    fn tables_mut(&mut self) -> [(&'static str, &mut dyn Stored); 14] {
+        [
+            ("services", &mut self.services),
+            ("accounts", &mut self.accounts),
+            ("policies", &mut self.policies),
+            ("buckets", &mut self.buckets),
+            ("instances", &mut self.instances),
+            ("databases", &mut self.databases),
+            ("users", &mut self.users),
+            ("client_certificates", &mut self.client_certificates),
+            ("operations", &mut self.operations),
+            ("revoked", &mut self.revoked),
+            ("signing_keys", &mut self.signing_keys),
+            ("authorities", &mut self.authorities),
+            ("documents", &mut self.documents),
+            ("settings", &mut self.settings),
+        ]
+    }
+}
+
+impl Policies for State {
+    fn policy(&self, resource: &Resource) -> Option<&Policy> {
+        self.policies.get(resource.name())
+    }
+}
+
+/// An etag in base64, as gcloud insists on: another one for every number.
+#[must_use]
+pub fn etag(number: u64) -> String {
+    base64::engine::general_purpose::STANDARD.encode(number.to_be_bytes())
+}
