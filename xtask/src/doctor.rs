@@ -3,13 +3,17 @@
 use std::io::{BufRead, IsTerminal};
 
 use cluster::prerequisite::{self, Finding, Need};
-use cluster::{Host, daemon, docker, free_mib};
+use cluster::{Host, daemon, docker, free_mib, sudo};
 
 use crate::context::Context;
 use crate::{exit, output};
 
-/// The least memory that the cluster, MLflow and PostgreSQL run in, measured at rest.
-const MEMORY_MIB: u64 = 3 * 1024;
+/// What a deploy wants: twice what all of it holds at rest, for the migration, MLflow's start and the
+/// page cache. Linking Kubernetes, the first time, takes about as much.
+const MEMORY_MIB: u64 = 2 * 1024;
+/// Less than all of it holds at rest: the control plane 0.5 GiB, the kubelet, containerd and the Docker
+/// daemon 0.3, MLflow, PostgreSQL and fake-gcs-server 0.25. What does not fit, the kernel kills.
+const LEAST_MEMORY_MIB: u64 = 1024;
 /// What a first build writes to the cache and to Docker's store.
 const DISK_MIB: u64 = 12 * 1024;
 
@@ -77,25 +81,70 @@ fn ensure_all(context: &Context, needs: &[Need]) -> anyhow::Result<()> {
         findings = prerequisite::check(&host, needs)?;
     }
     refuse_if_missing(&findings)?;
-    if host.memory_free_mib < MEMORY_MIB {
-        context.log.note(format!(
-            "warning: {} MiB of memory are free, the cluster wants {MEMORY_MIB} MiB; it may be slow or lose pods",
+    match Memory::judge(host.memory_free_mib, || is_cluster_running(context)) {
+        Memory::Enough => {}
+        Memory::Scarce => context.log.note(format!(
+            "warning: {} MiB of memory are free, {MEMORY_MIB} MiB are wanted; it may be slow or lose pods",
             host.memory_free_mib
-        ));
+        )),
+        Memory::TooLittle => return Err(exit::error(
+            exit::PREREQUISITE,
+            format!(
+                "{} MiB of memory are free, and a cluster with MLflow in it cannot run in less than {LEAST_MEMORY_MIB} MiB\nhint: {FREE_MEMORY}",
+                host.memory_free_mib
+            ),
+        )),
     }
     daemon::ensure(&context.builder, &host)?;
     Ok(())
 }
 
+const FREE_MEMORY: &str = "close something (`ps -e --sort=-rss -o rss,comm | head` shows the largest), or give this machine more memory";
+
+/// How far the free memory goes.
+#[derive(Debug, PartialEq, Eq)]
+enum Memory {
+    Enough,
+    Scarce,
+    TooLittle,
+}
+
+impl Memory {
+    /// A cluster that runs holds already what it needs, so beside it nothing is too little.
+    fn judge(free_mib: u64, is_cluster_running: impl FnOnce() -> bool) -> Self {
+        match free_mib {
+            MEMORY_MIB.. => Self::Enough,
+            LEAST_MEMORY_MIB.. => Self::Scarce,
+            _ if is_cluster_running() => Self::Scarce,
+            _ => Self::TooLittle,
+        }
+    }
+}
+
+fn is_cluster_running(context: &Context) -> bool {
+    context.cluster.is_running().unwrap_or(false)
+}
+
 fn mend(context: &Context, host: &Host, findings: &[Finding]) -> anyhow::Result<()> {
-    let commands = prerequisite::install_commands(host, findings);
+    let mut commands = prerequisite::install_commands(host, findings);
+    let daemon = daemon::wanted_command(host);
+    commands.extend(daemon.clone());
     if commands.is_empty() {
         return Ok(());
     }
-    if !context.yes && !ask(context, &commands) {
-        return refuse_if_missing(findings);
+    if !context.yes {
+        if !ask(context, &commands) {
+            return refuse_if_missing(findings);
+        }
+        if !host.is_root {
+            sudo::unlock()?;
+        }
     }
-    Ok(prerequisite::install(&context.log, host, findings)?)
+    prerequisite::install(&context.log, host, findings)?;
+    if daemon.is_some() {
+        daemon::start_as_root(&context.builder, host)?;
+    }
+    Ok(())
 }
 
 /// Asks on the terminal. Where nobody can answer, the answer is no: the error tells the commands.
@@ -113,17 +162,21 @@ fn ask(context: &Context, commands: &[String]) -> bool {
 
 fn resources(context: &Context, host: &Host) -> anyhow::Result<Vec<Finding>> {
     let free = free_mib(context.builder.cache.root())?;
-    let finding = |name, found: u64, wanted: u64, fix: &str| Finding {
+    let finding = |name, found: u64, is_good, wanted, fix: &str| Finding {
         name,
         found: format!("{found} MiB free"),
-        wanted: format!("{wanted} MiB"),
-        is_good: found >= wanted,
+        wanted,
+        is_good,
         fix: fix.to_owned(),
         package: None,
     };
+    let memory = host.memory_free_mib;
+    let is_enough = Memory::judge(memory, || is_cluster_running(context)) != Memory::TooLittle;
+    let wanted = format!("{MEMORY_MIB} MiB, at least {LEAST_MEMORY_MIB} MiB");
+    let disk_fix = "free some space, or set MLFLOW_GKE_CACHE to another disk";
     Ok(vec![
-        finding("memory", host.memory_free_mib, MEMORY_MIB, "close something"),
-        finding("disk", free, DISK_MIB, "free some space, or set MLFLOW_GKE_CACHE to another disk"),
+        finding("memory", memory, is_enough, wanted, FREE_MEMORY),
+        finding("disk", free, free >= DISK_MIB, format!("{DISK_MIB} MiB"), disk_fix),
     ])
 }
 
@@ -151,4 +204,23 @@ fn refuse_if_missing(findings: &[Finding]) -> anyhow::Result<()> {
         exit::PREREQUISITE,
         format!("prerequisites are missing\n{}\nhint: cargo xtask doctor --fix", lines.join("\n")),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_little_memory_is_told_from_little() {
+        for (free_mib, is_cluster_running, expected) in [
+            (MEMORY_MIB, false, Memory::Enough),
+            (MEMORY_MIB - 1, false, Memory::Scarce),
+            (LEAST_MEMORY_MIB, false, Memory::Scarce),
+            (LEAST_MEMORY_MIB - 1, false, Memory::TooLittle),
+            (LEAST_MEMORY_MIB - 1, true, Memory::Scarce),
+            (0, false, Memory::TooLittle),
+        ] {
+            assert_eq!(Memory::judge(free_mib, || is_cluster_running), expected, "{free_mib}");
+        }
+    }
 }

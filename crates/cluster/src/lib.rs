@@ -23,6 +23,7 @@ pub mod prerequisite;
 pub mod program;
 pub mod python;
 mod state;
+pub mod sudo;
 
 pub use builder::{Builder, free_mib};
 pub use cache::{Cache, Recipe};

@@ -7,6 +7,7 @@ use process::{Call, cmd};
 use crate::error::Error;
 use crate::host::Host;
 use crate::program::shell;
+use crate::{daemon, docker, sudo};
 
 const QUICK: Duration = Duration::from_secs(30);
 const INSTALL_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -79,8 +80,8 @@ pub fn check(host: &Host, needs: &[Need]) -> Result<Vec<Finding>, Error> {
         findings.push(check_program(host, program)?);
     }
     findings.push(check_pip(host)?);
-    if crate::docker::daemon().is_err() {
-        findings.push(check_dockerd(host));
+    if let Err(error) = docker::daemon() {
+        findings.push(check_dockerd(host, &error));
     }
     Ok(findings)
 }
@@ -126,29 +127,27 @@ fn check_pip(host: &Host) -> Result<Finding, Error> {
 }
 
 /// Only asked when no daemon answers: then one must be there, and we must be allowed to start it.
-fn check_dockerd(host: &Host) -> Finding {
+fn check_dockerd(host: &Host, error: &Error) -> Finding {
     let path = process::find("dockerd");
     let package = if path.is_none() { Some("docker.io") } else { None };
-    let start = match host.has_systemd {
-        true => "start it with `sudo systemctl start docker`, and be in the group docker",
-        false => "start it with `sudo dockerd`, and be in the group docker",
+    let fix = match path {
+        _ if daemon::is_closed_to_us(error) => daemon::JOIN_GROUP.to_owned(),
+        None => fix(host, package, "a Docker daemon"),
+        Some(_) => format!("start it: {}", daemon::start_command(host)),
     };
     Finding {
         name: "dockerd",
         is_good: path.is_some() && host.is_root,
         found: path.as_ref().map(|it| it.display().to_string()).unwrap_or_default(),
         wanted: "a Docker daemon that answers, or one that may be started".to_owned(),
-        fix: match path {
-            None => fix(host, package, "a Docker daemon"),
-            Some(_) => start.to_owned(),
-        },
+        fix,
         package,
     }
 }
 
 fn fix(host: &Host, package: Option<&str>, name: &str) -> String {
     match (package, host.has_apt) {
-        (Some(package), true) => format!("{}apt-get install {package}", sudo(host)),
+        (Some(package), true) => format!("{}apt-get install {package}", sudo::shown(host)),
         (Some(package), false) => {
             format!(
                 "install {name} (Debian's package is {package}) with this system's package manager"
@@ -158,22 +157,21 @@ fn fix(host: &Host, package: Option<&str>, name: &str) -> String {
     }
 }
 
-fn sudo(host: &Host) -> &'static str {
-    if host.is_root { "" } else { "sudo " }
-}
-
 /// The commands that install what is missing, as a person would type them.
 #[must_use]
 pub fn install_commands(host: &Host, findings: &[Finding]) -> Vec<String> {
+    let sudo = sudo::shown(host);
+    installations(host, findings).iter().map(|it| format!("{sudo}{}", it.join(" "))).collect()
+}
+
+fn installations(host: &Host, findings: &[Finding]) -> Vec<Vec<String>> {
     let packages = packages(findings);
     if packages.is_empty() || !host.has_apt {
         return Vec::new();
     }
-    let sudo = sudo(host);
-    vec![
-        format!("{sudo}apt-get update"),
-        format!("{sudo}apt-get install --yes --no-install-recommends {}", packages.join(" ")),
-    ]
+    let words = |it: &[&str]| it.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+    let install = ["apt-get", "install", "--yes", "--no-install-recommends"];
+    vec![words(&["apt-get", "update"]), words(&[&install[..], &packages].concat())]
 }
 
 fn packages(findings: &[Finding]) -> Vec<&'static str> {
@@ -187,17 +185,17 @@ fn packages(findings: &[Finding]) -> Vec<&'static str> {
 /// Runs [`install_commands`].
 ///
 /// # Errors
-/// apt-get failed.
+/// apt-get failed, or sudo did not let us.
 pub fn install(log: &events::Log, host: &Host, findings: &[Finding]) -> Result<(), Error> {
-    for command in install_commands(host, findings) {
-        let step = log.step("apt-get", format!("run `{command}`"));
+    // Debian starts services as it installs them; ours is started with the flags it needs.
+    let variables = [("DEBIAN_FRONTEND", "noninteractive"), ("RUNLEVEL", "1")];
+    for words in installations(host, findings) {
+        let title = format!("run `{}{}`", sudo::shown(host), words.join(" "));
+        let step = log.step(&words[0], title);
         let sh = shell()?;
-        let mut words = command.split(' ');
-        let program = words.next().unwrap_or_default();
         let mut on_line = |line: process::Line<'_>| step.progress(line.text);
-        let call = cmd!(sh, "{program} {words...}").env("DEBIAN_FRONTEND", "noninteractive");
-        // Debian starts services as it installs them; ours is started with the flags it needs.
-        Call::new(call.env("RUNLEVEL", "1"), INSTALL_LIMIT).lines(&mut on_line).run()?;
+        let command = sudo::command(&sh, host, &variables, &words);
+        Call::new(command, INSTALL_LIMIT).lines(&mut on_line).run()?;
         step.done("");
     }
     Ok(())

@@ -99,24 +99,97 @@ fn a_daemon_that_dies_at_once_is_told_at_once_with_its_log() {
     assert_eq!(machine.calls_of("docker", "build"), [""; 0]);
 }
 
-#[test]
-fn a_user_who_may_not_start_a_daemon_is_told_what_root_would_do() {
+/// A machine of an ordinary user, and the program as that user starts it.
+fn machine_of_a_user() -> (Machine, impl Fn(&Machine, &str) -> Xtask) {
     // Everybody may enter this folder, where a checkout in root's home is closed.
-    let machine = Machine::below(&std::env::temp_dir()).without_daemon();
-    let xtask = machine.path("xtask");
-    copy_programs(Path::new(env!("CARGO_BIN_EXE_xtask")), &xtask);
-    let mut call = machine.xtask_at(&xtask, "cluster up");
+    let machine = Machine::below(&std::env::temp_dir());
+    copy_programs(Path::new(env!("CARGO_BIN_EXE_xtask")), &machine.path("xtask"));
+    let call = |machine: &Machine, arguments: &str| {
+        let call = machine.xtask_at(&machine.path("xtask"), arguments);
+        if is_root() { call.by_user(65534) } else { call }
+    };
     if is_root() {
-        for folder in ["", "state", "state/calls"] {
+        for folder in ["", "state", "state/calls", "bin"] {
             std::fs::set_permissions(machine.path(folder), PermissionsExt::from_mode(0o777))
                 .unwrap();
         }
-        call = call.by_user(65534);
     }
-    let ended = call.run().says(10, &["Docker daemon", "sudo "]);
-    assert_eq!(machine.calls("sudo"), [""; 0]);
+    (machine, call)
+}
+
+#[test]
+fn a_user_who_may_not_start_a_daemon_is_told_what_root_would_do() {
+    let (machine, xtask) = machine_of_a_user();
+    let machine = machine.without_daemon();
+    let ended = xtask(&machine, "cluster up").run().says(10, &["Docker daemon", "sudo "]);
+    assert_eq!(machine.calls("sudo"), [""; 0], "nobody was there to say yes");
     assert_eq!(machine.calls("dockerd"), [""; 0]);
     assert!(!ended.stderr.contains("apt-get install docker.io"), "it is installed: {ended}");
+}
+
+#[test]
+fn a_user_who_has_said_yes_starts_and_ends_the_daemon_through_sudo() {
+    for (variables, flag) in [(&[("CI", "true")][..], ""), (&[][..], " --yes")] {
+        let (machine, xtask) = machine_of_a_user();
+        let machine = machine.without_daemon();
+        let doctor = xtask(&machine, &format!("doctor --fix{flag}")).envs(variables).run();
+        assert!(doctor.stdout.contains("Docker 20.10.24 answers"), "{doctor}");
+        assert!(doctor.stderr.contains("✓ start the Docker daemon"), "{doctor}");
+        let calls = machine.calls("sudo");
+        assert!(calls.iter().all(|it| it.starts_with("-n env ")), "it never asks: {calls:?}");
+        if has_systemd() {
+            assert_eq!(calls, ["-n env systemctl start docker"]);
+            continue;
+        }
+        assert!(calls[0].contains("/dockerd") && calls.len() == 1, "{calls:?}");
+        let down = xtask(&machine, "cluster down").run().good();
+        assert_eq!(down.stdout, "stopped the Docker daemon\n");
+        assert!(!machine.path("state/daemon").exists());
+    }
+}
+
+#[test]
+fn what_is_missing_is_installed_through_sudo_before_the_daemon_starts() {
+    let (machine, xtask) = machine_of_a_user();
+    let machine = machine.without_daemon();
+    machine.remove("git");
+    machine.hook("apt-get", r#"[ "$1" = update ] || ln -s ../stubs/unexpected.sh "${0%/*}/git""#);
+    let ended = xtask(&machine, "doctor --fix --yes").run();
+    let calls = machine.calls("sudo");
+    let environment = "-n env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get";
+    assert_eq!(
+        calls[..2],
+        [
+            format!("{environment} update"),
+            format!("{environment} install --yes --no-install-recommends git")
+        ],
+        "{ended}"
+    );
+    assert!(machine.path("state/daemon").exists(), "{ended}");
+    xtask(&machine, "cluster down").run().good();
+}
+
+#[test]
+fn a_sudo_that_wants_a_password_fails_at_once_in_its_own_words() {
+    let (machine, xtask) = machine_of_a_user();
+    let machine = machine.without_daemon();
+    machine.hook("sudo", "echo 'sudo: a password is required' >&2; exit 1");
+    xtask(&machine, "cluster up --yes").run().says(10, &["sudo: a password is required"]);
+    assert_eq!(machine.calls("sudo").len(), 1);
+    assert_eq!(machine.calls("dockerd"), [""; 0]);
+}
+
+#[test]
+fn a_daemon_that_is_closed_to_the_user_is_not_started_again() {
+    let (machine, xtask) = machine_of_a_user();
+    machine.hook(
+        "docker",
+        "echo '{\"ServerErrors\":[\"permission denied while trying to connect to the Docker daemon socket\"]}'; exit 1",
+    );
+    xtask(&machine, "cluster up --yes")
+        .run()
+        .says(10, &["closed to this user", "sudo usermod --append --groups docker"]);
+    assert_eq!(machine.calls("sudo"), [""; 0]);
 }
 
 #[test]
