@@ -5,6 +5,7 @@
 
 mod bench;
 mod ci;
+mod clock;
 mod cluster;
 mod cluster_events;
 mod completions;
@@ -98,6 +99,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let error = clock::explain(error);
             let code = exit::code(&error);
             context.log.error(&format!("{error:#}"), code);
             ExitCode::from(code)

@@ -67,13 +67,7 @@ impl Target {
         if environment.is_local() {
             refuse_remote(&self.kubeconfig)?;
         }
-        health::connect(&self.kubeconfig, &self.context).await.map_err(|error| {
-            let error = anyhow::Error::new(error);
-            match is_clock_wrong(&format!("{error:#}")) {
-                true => exit::error(exit::PREREQUISITE, format!("{error:#}\n{}", CLOCK_HINT)),
-                false => error,
-            }
-        })
+        Ok(health::connect(&self.kubeconfig, &self.context).await?)
     }
 
     /// How a person would call kubectl for this cluster.
@@ -84,16 +78,6 @@ impl Target {
             self.context
         )
     }
-}
-
-/// A certificate that is not valid yet, or no more, mostly means that one of two clocks is wrong.
-const CLOCK_HINT: &str = "hint: compare `date --utc` with the real time; for a local cluster, `cargo xtask cluster down` and up again makes new certificates";
-
-/// rustls' words for a certificate outside of its time.
-fn is_clock_wrong(error: &str) -> bool {
-    ["NotValidYet", "not valid yet", "certificate expired", "Expired"]
-        .iter()
-        .any(|words| error.contains(words))
 }
 
 /// The local cluster's API server is on this machine; a kubeconfig that says otherwise is not ours.
@@ -176,18 +160,6 @@ pub(crate) fn run_briefly<T>(work: impl Future<Output = anyhow::Result<T>>) -> a
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_certificate_outside_of_its_time_points_at_the_clock() {
-        assert!(is_clock_wrong("invalid peer certificate: NotValidYet"));
-        assert!(is_clock_wrong(
-            "invalid peer certificate: certificate not valid yet: verification time 1"
-        ));
-        assert!(is_clock_wrong(
-            "invalid peer certificate: certificate expired: verification time 2"
-        ));
-        assert!(!is_clock_wrong("connection refused"));
-    }
 
     #[test]
     fn a_kubeconfig_that_leads_elsewhere_is_seen() {

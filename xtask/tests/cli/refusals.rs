@@ -341,3 +341,22 @@ fn a_port_that_is_taken_is_named_with_the_way_out() {
         .run()
         .says(10, &[&format!("port {port} of this machine is taken"), "hint: --port 0"]);
 }
+
+#[test]
+fn a_certificate_from_another_time_points_at_the_clock() {
+    let machine = Machine::new();
+    machine.hook(
+        "go",
+        "case $1 in build) echo 'x509: certificate has expired or is not yet valid: current time 2020-01-01T00:00:00Z is before 2026-01-01T00:00:00Z' >&2; exit 1 ;; esac",
+    );
+    machine.xtask("cluster up").run().says(
+        10,
+        &["current time 2020-01-01T00:00:00Z is before", "a clock is probably wrong", "date --utc"],
+    );
+    machine.unhook("go");
+    machine.hook(
+        "mmdebstrap",
+        "echo 'E: Release file is not valid yet (invalid for another 5d)' >&2; exit 1",
+    );
+    machine.xtask("cluster up").run().says(10, &["invalid for another 5d", "date --utc"]);
+}
