@@ -39,6 +39,9 @@ pub(crate) struct Common {
     /// Say nothing but notes and errors.
     #[arg(long, short, global = true, conflicts_with = "json")]
     quiet: bool,
+    /// Show each program that is called, as it can be typed, and what it prints.
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    verbose: bool,
     /// Answer every question with yes.
     #[arg(long, short, global = true, env = "CI", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) yes: bool,
@@ -81,10 +84,20 @@ impl Context {
         };
         let copy = common.events.as_deref().map(event_file).transpose()?;
         let log = Log::new(style, estimates, copy);
+        if common.verbose {
+            show_processes(log.clone());
+        }
         let builder = Builder { root: root.clone(), cache, log: log.clone() };
         let cluster = Cluster::named(&builder, &common.cluster);
         Ok(Self { root, yes: common.yes, log, builder, cluster })
     }
+}
+
+fn show_processes(log: Log) {
+    process::observe(move |sight| match sight {
+        process::Sight::Started(command) => log.note(format!("$ {command}")),
+        process::Sight::Line(line) => log.note(format!("  | {line}")),
+    });
 }
 
 /// A file of this command's own: several commands may write to one folder.

@@ -9,6 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::Error;
+use crate::observer::{Sight, show};
 
 /// How many lines of output an error carries unless the caller wants more.
 const TAIL_LINES: usize = 12;
@@ -134,6 +135,7 @@ impl<'a> Call<'a> {
     /// # Errors
     /// As [`Call::run`], with an empty stderr; the limit does not apply, a person is in charge.
     pub fn interact(mut self) -> Result<ExitStatus, Error> {
+        show(Sight::Started(&self.shown));
         self.command.status().map_err(|source| start_error(&self.program, &self.shown, source))
     }
 
@@ -143,6 +145,7 @@ impl<'a> Call<'a> {
     /// # Errors
     /// Not there, or not started.
     pub fn detach(mut self, log: File) -> Result<u32, Error> {
+        show(Sight::Started(&self.shown));
         let both =
             log.try_clone().map_err(|source| start_error(&self.program, &self.shown, source))?;
         self.command.stdin(Stdio::null()).stdout(log).stderr(both).process_group(0);
@@ -154,6 +157,7 @@ impl<'a> Call<'a> {
     }
 
     fn finish(mut self) -> Result<(ExitStatus, Output, String, String), Error> {
+        show(Sight::Started(&self.shown));
         let started = Instant::now();
         let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
         self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -226,6 +230,7 @@ impl Reading {
             let text = match &piece {
                 Piece::Stdout(text) | Piece::Stderr(text) => text.trim_end_matches(['\n', '\r']),
             };
+            show(Sight::Line(text));
             if let Some(on_line) = &mut on_line {
                 on_line(Line { text });
             }

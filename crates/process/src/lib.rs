@@ -6,9 +6,11 @@
 
 mod call;
 mod error;
+mod observer;
 mod search;
 
 pub use call::{Call, Line, Output};
 pub use error::Error;
+pub use observer::{Sight, observe};
 pub use search::find;
 pub use xshell::{Cmd, Shell, cmd};

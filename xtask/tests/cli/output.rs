@@ -27,6 +27,28 @@ fn quiet_tells_no_story() {
 }
 
 #[test]
+fn verbose_shows_each_call_and_what_it_prints() {
+    let machine = Machine::new();
+    let ended = machine.xtask("render --env kind --verbose").run().good();
+    assert_eq!(ended.stdout, machine.read("state/rendered"), "the result stays alone on stdout");
+    let at = |words: &str| {
+        let position = ended.stderr.lines().position(|it| it.starts_with(words));
+        position.unwrap_or_else(|| panic!("no {words:?}\n{ended}"))
+    };
+    assert!(at("$ go build ") < at("  | compiling kubernetes"), "{ended}");
+    assert!(at("$ ") < at("  | kind: ConfigMap"), "{ended}");
+
+    let events = machine.xtask("render --env gcp -v --json").run().good().events();
+    let is_call = |it: &serde_json::Value| {
+        it["event"] == "note" && it["message"].as_str().is_some_and(|it| it.contains(" kustomize "))
+    };
+    assert!(events.iter().any(is_call), "{events:?}");
+
+    let ended = machine.xtask("render --env kind-cloudsql").run().good();
+    assert!(!ended.stderr.contains("$ ") && !ended.stderr.contains("  | "), "{ended}");
+}
+
+#[test]
 fn json_is_one_event_per_line_and_ends_with_the_result() {
     let machine = Machine::new();
     let events = machine.xtask("render --env kind --json").run().good().events();

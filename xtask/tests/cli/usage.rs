@@ -48,7 +48,7 @@ fn every_exit_code_is_in_the_help() {
 
 #[test]
 fn wrong_calls_are_answered_with_what_is_right() {
-    let cases: [(&str, &[&str]); 8] = [
+    let cases: [(&str, &[&str]); 10] = [
         ("", &["Usage: cargo xtask"]),
         ("deplyo --env kind", &["deplyo", "deploy"]),
         ("deploy", &["--env <NAME>"]),
@@ -63,6 +63,9 @@ fn wrong_calls_are_answered_with_what_is_right() {
         ("deploy --env kind --timeout soon", &["soon", "--timeout"]),
         ("open --env kind --port 70000", &["70000", "--port"]),
         ("validate --env kind --json --quiet", &["--json", "--quiet"]),
+        ("validate --env kind --verbose --quiet", &["--verbose", "--quiet"]),
+        // docs/adr/0007 says why there is none.
+        ("status --env kind --namespace other", &["--namespace"]),
     ];
     let machine = Machine::new();
     for (arguments, words) in cases {
