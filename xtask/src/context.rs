@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use cluster::{Builder, Cache, Cluster};
+use cluster::{Builder, Cache, Cluster, Registry};
 use events::{Estimates, Log, Style};
 
 /// The name of the local cluster unless another is asked for.
@@ -48,6 +48,9 @@ pub(crate) struct Common {
     /// The local cluster's name.
     #[arg(long, global = true, value_name = "NAME", default_value = CLUSTER, env = "MLFLOW_GKE_CLUSTER")]
     cluster: String,
+    /// Look for our images in this registry before building them; log in with `docker login`.
+    #[arg(long, global = true, value_name = "HOST[:PORT]/PATH", env = "MLFLOW_GKE_REGISTRY")]
+    registry: Option<String>,
     /// Also write every event as NDJSON to a file in this folder, named by the start in milliseconds.
     #[arg(long, global = true, value_name = "FOLDER", env = "MLFLOW_GKE_EVENTS", hide = true)]
     events: Option<PathBuf>,
@@ -87,7 +90,9 @@ impl Context {
         if common.verbose {
             show_processes(log.clone());
         }
-        let builder = Builder { root: root.clone(), cache, log: log.clone() };
+        let registry = common.registry.filter(|it| !it.is_empty());
+        let registry = registry.as_deref().map(Registry::named).transpose()?;
+        let builder = Builder { root: root.clone(), cache, log: log.clone(), registry };
         let cluster = Cluster::named(&builder, &common.cluster);
         Ok(Self { root, yes: common.yes, log, builder, cluster })
     }

@@ -62,6 +62,8 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             | cluster::Error::NoCluster { .. } => PREREQUISITE,
             cluster::Error::ForeignCluster { .. } | cluster::Error::OtherCache { .. } => REFUSED,
             cluster::Error::Late { .. } => LATE,
+            cluster::Error::RegistryName { .. } => USAGE,
+            cluster::Error::Registry { .. } => TOOL,
             cluster::Error::Process(error) => code_of_process(error),
             _ => FAILED,
         });

@@ -6,6 +6,7 @@ use events::Log;
 
 use crate::cache::Cache;
 use crate::error::Error;
+use crate::registry::Registry;
 
 /// The context of a build.
 #[derive(Clone)]
@@ -16,6 +17,8 @@ pub struct Builder {
     pub cache: Cache,
     /// Where steps are told.
     pub log: Log,
+    /// Where images are looked for before they are built; nowhere unless the user names one.
+    pub registry: Option<Registry>,
 }
 
 impl Builder {
@@ -51,7 +54,7 @@ mod tests {
     fn a_disk_without_room_is_refused_with_what_is_free_and_the_way_out() {
         let cache = Cache::at(std::env::temp_dir()).unwrap();
         let log = Log::new(Style::Quiet, Estimates::load("/nonexistent".into(), &[]), None);
-        let builder = Builder { root: PathBuf::new(), cache, log };
+        let builder = Builder { root: PathBuf::new(), cache, log, registry: None };
         // No room at all, on every Linux.
         let error = builder.need_space(Path::new("/proc"), 1).unwrap_err().to_string();
         assert_eq!(

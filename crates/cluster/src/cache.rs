@@ -76,6 +76,17 @@ impl Cache {
         recipe: &Recipe<'_>,
         build: impl FnOnce(&Path, &Step) -> Result<(), Error>,
     ) -> Result<PathBuf, Error> {
+        self.obtain_by(log, recipe, &recipe.step(), build)
+    }
+
+    /// The same, where `step` is not the usual way to the result: its time is remembered apart.
+    pub(crate) fn obtain_by(
+        &self,
+        log: &Log,
+        recipe: &Recipe<'_>,
+        step: &str,
+        build: impl FnOnce(&Path, &Step) -> Result<(), Error>,
+    ) -> Result<PathBuf, Error> {
         let folder = self.folder(recipe);
         let _lock = self.lock(log, recipe)?;
         match self.peek(recipe).map(|folder| check_seal(&folder)) {
@@ -89,7 +100,7 @@ impl Cache {
             }
             None => {}
         }
-        let step = log.step(&recipe.step(), recipe.title.clone());
+        let step = log.step(step, recipe.title.clone());
         let unfinished = folder.with_extension("unfinished");
         remove(&unfinished)?;
         std::fs::create_dir_all(&unfinished).map_err(Error::file("create", &unfinished))?;

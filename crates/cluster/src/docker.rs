@@ -1,5 +1,6 @@
 //! Calls of the Docker client.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -38,6 +39,29 @@ pub struct Daemon {
     /// Where the daemon keeps its files.
     #[serde(rename = "DockerRootDir")]
     pub root: String,
+    /// What it knows about registries.
+    #[serde(rename = "RegistryConfig", default)]
+    registries: Registries,
+}
+
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+struct Registries {
+    #[serde(rename = "IndexConfigs", default)]
+    by_host: BTreeMap<String, RegistryFacts>,
+}
+
+#[derive(Clone, Debug, serde::Deserialize)]
+struct RegistryFacts {
+    #[serde(rename = "Secure")]
+    is_secure: bool,
+}
+
+impl Daemon {
+    /// Whether the daemon was told that this registry is served without TLS.
+    #[must_use]
+    pub fn allows_plain_http(&self, host: &str) -> bool {
+        self.registries.by_host.get(host).is_some_and(|it| !it.is_secure)
+    }
 }
 
 /// The daemon, when one answers.
@@ -96,22 +120,26 @@ pub fn import(archive: &Path, image: &str) -> Result<(), Error> {
 }
 
 /// Builds the folder's Dockerfile with the classic builder, without a network: every input is in the
-/// folder already, so a build gives the same everywhere.
+/// folder already, so a build gives the same everywhere. `labels` are `NAME=VALUE`.
 ///
 /// # Errors
 /// The client failed.
 pub fn build(
     context: &Path,
     arguments: &[(&str, &str)],
+    labels: &[String],
     images: &[String],
     on_line: &mut dyn FnMut(Line<'_>),
 ) -> Result<(), Error> {
     let sh = shell()?;
     let arguments = arguments.iter().map(|(name, value)| format!("--build-arg={name}={value}"));
+    let labels = labels.iter().map(|label| format!("--label={label}"));
     let tags = images.iter().map(|image| format!("--tag={image}"));
-    let call =
-        cmd!(sh, "docker build --network=none --force-rm {arguments...} {tags...} {context}")
-            .env("DOCKER_BUILDKIT", "0");
+    let call = cmd!(
+        sh,
+        "docker build --network=none --force-rm {arguments...} {labels...} {tags...} {context}"
+    )
+    .env("DOCKER_BUILDKIT", "0");
     run(Call::new(call, LONG).lines(on_line))?;
     Ok(())
 }
@@ -133,6 +161,70 @@ pub fn save(images: &[String], archive: &Path) -> Result<(), Error> {
 pub fn load(archive: &Path) -> Result<(), Error> {
     let sh = shell()?;
     run(Call::new(cmd!(sh, "docker load --quiet --input={archive}"), LONG))?;
+    Ok(())
+}
+
+/// Gives an image that the daemon has another name.
+///
+/// # Errors
+/// The client failed.
+pub fn tag(image: &str, name: &str) -> Result<(), Error> {
+    let sh = shell()?;
+    run(Call::new(cmd!(sh, "docker tag {image} {name}"), QUICK))?;
+    Ok(())
+}
+
+/// Takes a name away; the image goes with its last one. A name that is not there is no error.
+///
+/// # Errors
+/// The client is not there.
+pub fn untag(name: &str) -> Result<(), Error> {
+    let sh = shell()?;
+    Call::new(cmd!(sh, "docker image rm --no-prune {name}"), QUICK).status()?;
+    Ok(())
+}
+
+/// The value of an image's label; none when it has no such label.
+///
+/// # Errors
+/// The daemon lacks the image.
+pub fn label(image: &str, label: &str) -> Result<Option<String>, Error> {
+    let sh = shell()?;
+    let format = "{{json .Config.Labels}}";
+    let call = Call::new(cmd!(sh, "docker image inspect --format={format} {image}"), QUICK);
+    let labels: BTreeMap<String, String> =
+        serde_json::from_str(run(call)?.stdout.trim()).unwrap_or_default();
+    Ok(labels.get(label).cloned())
+}
+
+/// Asks a registry about an image, by the client alone; fails when the registry does not have it.
+///
+/// # Errors
+/// The client's own, its last words included.
+pub fn inspect_remote(image: &str, is_plain: bool, limit: Duration) -> Result<(), Error> {
+    let sh = shell()?;
+    let insecure = is_plain.then_some("--insecure");
+    run(Call::new(cmd!(sh, "docker manifest inspect {insecure...} {image}"), limit))?;
+    Ok(())
+}
+
+/// Pulls an image; the daemon checks each part against its digest.
+///
+/// # Errors
+/// The client failed.
+pub fn pull(image: &str, limit: Duration, on_line: &mut dyn FnMut(Line<'_>)) -> Result<(), Error> {
+    let sh = shell()?;
+    run(Call::new(cmd!(sh, "docker pull {image}"), limit).lines(on_line))?;
+    Ok(())
+}
+
+/// Pushes an image.
+///
+/// # Errors
+/// The client failed.
+pub fn push(image: &str, limit: Duration, on_line: &mut dyn FnMut(Line<'_>)) -> Result<(), Error> {
+    let sh = shell()?;
+    run(Call::new(cmd!(sh, "docker push {image}"), limit).lines(on_line))?;
     Ok(())
 }
 
@@ -205,6 +297,20 @@ pub fn read_file(container: &str, path: &str) -> Result<Option<String>, Error> {
     // The client answers with a tar archive: a header of 512 bytes, then the content.
     let content = output.stdout.get(512..).unwrap_or_default();
     Ok(status.success().then(|| content.trim_end_matches('\0').to_owned()))
+}
+
+/// Copies a file out of an image, which is not run for that.
+///
+/// # Errors
+/// The image is not there, or has no such file.
+pub fn copy_out(image: &str, path: &str, to: &Path) -> Result<(), Error> {
+    let sh = shell()?;
+    let created = run(Call::new(cmd!(sh, "docker create --network=none {image}"), QUICK))?.stdout;
+    let container = created.trim();
+    let source = format!("{container}:{path}");
+    let copied = run(Call::new(cmd!(sh, "docker cp {source} {to}"), QUICK));
+    run(Call::new(cmd!(sh, "docker rm {container}"), QUICK))?;
+    copied.map(drop)
 }
 
 /// As [`exec`], with something to read on stdin.

@@ -64,6 +64,28 @@ pub enum Error {
         /// The cluster's name.
         name: String,
     },
+    /// What should name a registry does not.
+    #[error(
+        "`{text}` names no registry: {reason}\nhint: HOST[:PORT]/PATH, for instance europe-north1-docker.pkg.dev/my-project/mlflow-gke"
+    )]
+    RegistryName {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A registry did not give or take an image.
+    #[error("the registry {registry} {reason}\nhint: {hint}")]
+    Registry {
+        /// Where it is.
+        registry: String,
+        /// What happened, as the rest of a sentence.
+        reason: String,
+        /// The next command.
+        hint: String,
+        /// Whether the next question would end the same way.
+        is_lasting: bool,
+    },
     /// Something did not come up in time.
     #[error("{what} was not there after {} s: {last}", limit.as_secs())]
     Late {

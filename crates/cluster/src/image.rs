@@ -81,6 +81,14 @@ pub fn reference(name: &str, tag: &str) -> String {
     format!("localhost/mlflow-gke/{name}:{tag}")
 }
 
+/// The label that says which recipe an image was built from: a tag can be moved, a label cannot.
+pub(crate) const RECIPE_LABEL: &str = "mlflow-gke.dev/recipe";
+
+/// [`RECIPE_LABEL`] and its value, as `docker build` takes it.
+pub(crate) fn label(name: &str, tag: &str) -> String {
+    format!("{RECIPE_LABEL}={name}:{tag}")
+}
+
 impl Image {
     /// The tag of the image as the checkout describes it now. Only files of the checkout are read.
     ///
@@ -88,7 +96,7 @@ impl Image {
     /// A file cannot be read.
     pub fn tag(&self, root: &Path) -> Result<String, Error> {
         let mut digest = Digest::default();
-        digest.add("recipe", "image-1");
+        digest.add("recipe", "image-2");
         digest.add("architecture", std::env::consts::ARCH);
         digest.add_folder(&root.join(self.folder))?;
         if self.has_base {
@@ -110,31 +118,63 @@ impl Image {
         Ok(builder.cache.peek(&recipe).is_some())
     }
 
-    /// The image, built when the cache lacks it.
+    /// The image; when the cache lacks it, from the registry if the user names one that has it, and
+    /// built otherwise.
     ///
     /// # Errors
     /// A part could not be built.
     pub fn obtain(&self, builder: &Builder) -> Result<Built, Error> {
         let tag = self.tag(&builder.root)?;
-        let title = format!("build the {} image", self.name);
-        let recipe = Recipe { kind: "image", name: self.name, key: &tag, title };
-        if let Some(folder) = builder.cache.peek(&recipe) {
-            return Ok(Built { name: self.name, tag, archive: folder.join("image.tar") });
+        let recipe = Recipe { kind: "image", name: self.name, key: &tag, title: String::new() };
+        let folder = match builder.cache.peek(&recipe) {
+            Some(folder) => folder,
+            None => match self.pull(builder, &tag)? {
+                Some(folder) => folder,
+                None => self.build(builder, &tag)?,
+            },
+        };
+        Ok(Built { name: self.name, tag, archive: folder.join("image.tar") })
+    }
+
+    /// What the cache then has is what [`Self::build`] would have put there.
+    fn pull(&self, builder: &Builder, tag: &str) -> Result<Option<PathBuf>, Error> {
+        let Some(registry) = &builder.registry else { return Ok(None) };
+        if !registry.has(&builder.log, self.name, tag)? {
+            return Ok(None);
         }
+        let title = format!("pull the {} image from {registry}", self.name);
+        let recipe = Recipe { kind: "image", name: self.name, key: tag, title };
+        let step = format!("pull-{}", self.name);
+        let pulled = builder.cache.obtain_by(&builder.log, &recipe, &step, |out, step| {
+            builder.need_space(out, 2 * 1024)?;
+            let images = self.references(tag);
+            registry.pull(step, self.name, tag, &images)?;
+            docker::save(&images, &out.join("image.tar"))
+        });
+        registry.excuse(&builder.log, pulled)
+    }
+
+    fn references(&self, tag: &str) -> [String; 2] {
+        [reference(self.name, tag), reference(self.name, "dev")]
+    }
+
+    fn build(&self, builder: &Builder, tag: &str) -> Result<PathBuf, Error> {
+        let title = format!("build the {} image", self.name);
+        let recipe = Recipe { kind: "image", name: self.name, key: tag, title };
         let parts = self.parts(builder)?;
-        let folder = builder.cache.obtain(&builder.log, &recipe, |out, step| {
+        builder.cache.obtain(&builder.log, &recipe, |out, step| {
             builder.need_space(out, 2 * 1024)?;
             let context = out.join("context");
             self.stage(builder, &parts, &context)?;
             let arguments: Vec<(&str, &str)> =
                 parts.base.iter().map(|base| ("BASE", base.as_str())).collect();
-            let images = [reference(self.name, &tag), reference(self.name, "dev")];
+            let images = self.references(tag);
+            let labels = [label(self.name, tag)];
             let mut on_line = |line: Line<'_>| step.progress(line.text);
-            docker::build(&context, &arguments, &images, &mut on_line)?;
+            docker::build(&context, &arguments, &labels, &images, &mut on_line)?;
             docker::save(&images, &out.join("image.tar"))?;
             std::fs::remove_dir_all(&context).map_err(Error::file("remove", context))
-        })?;
-        Ok(Built { name: self.name, tag, archive: folder.join("image.tar") })
+        })
     }
 
     /// Makes or finds everything that goes beside the Dockerfile.

@@ -7,7 +7,8 @@ use process::{Call, cmd};
 
 use crate::builder::Builder;
 use crate::error::Error;
-use crate::program::{self, shell};
+use crate::node;
+use crate::program::shell;
 
 /// Kustomize reads a few dozen small files.
 const RENDER_LIMIT: Duration = Duration::from_secs(60);
@@ -42,7 +43,7 @@ pub fn kube_apiserver(builder: &Builder) -> Result<PathBuf, Error> {
 
 /// The Kubernetes program under the name of one of its parts.
 fn kubernetes_as(builder: &Builder, name: &str) -> Result<PathBuf, Error> {
-    let kubernetes = program::obtain_go(builder, program::go_program("kubernetes")?)?;
+    let kubernetes = node::obtain_kubernetes(builder)?;
     let link = builder.cache.root().join("bin").join(name);
     if std::fs::read_link(&link).is_ok_and(|it| it == kubernetes) {
         return Ok(link);

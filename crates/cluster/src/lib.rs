@@ -1,7 +1,8 @@
 //! The local kind cluster and everything that it is built from.
 //!
-//! Nothing comes from a container registry: Kubernetes and its companions are compiled from Go
-//! modules, base systems are unpacked from Debian packages, MLflow comes from its Python package.
+//! Nothing is built from what a container registry has: Kubernetes and its companions are compiled
+//! from Go modules, base systems are unpacked from Debian packages, MLflow comes from its Python
+//! package. A [`Registry`] that the user names is asked for the results of the same recipes first.
 //! What was built is in a [`Cache`] outside the checkout, by the hash of what it was built from.
 //! A cluster is known to be ours by its node's image; any other is left alone.
 
@@ -22,6 +23,7 @@ mod poll;
 pub mod prerequisite;
 pub mod program;
 pub mod python;
+mod registry;
 mod state;
 pub mod sudo;
 
@@ -32,3 +34,4 @@ pub use digest::Digest;
 pub use error::Error;
 pub use host::Host;
 pub use kubectl::{kube_apiserver, kubectl, render};
+pub use registry::{Pushed, Registry};

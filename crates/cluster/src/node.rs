@@ -1,6 +1,6 @@
 //! The node image: built from our own Kubernetes, containerd and a Debian base.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use process::Line;
 
@@ -8,7 +8,7 @@ use crate::builder::Builder;
 use crate::digest::Digest;
 use crate::docker;
 use crate::error::Error;
-use crate::image::{copy_folder, import_base, link, reference};
+use crate::image::{copy_folder, import_base, label, link, reference};
 use crate::program;
 
 /// The Go programs that a node runs.
@@ -23,8 +23,16 @@ pub(crate) const NODE_IMAGE: &str = "localhost/mlflow-gke/node:";
 /// # Errors
 /// A file cannot be read.
 pub fn image_name(root: &Path) -> Result<String, Error> {
+    Ok(format!("{NODE_IMAGE}{}", tag(root)?))
+}
+
+/// The hash over the recipe.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn tag(root: &Path) -> Result<String, Error> {
     let mut digest = Digest::default();
-    digest.add("recipe", "node-1");
+    digest.add("recipe", "node-2");
     digest.add("architecture", std::env::consts::ARCH);
     digest.add_folder(&root.join("deploy/cluster/node"))?;
     digest.add_folder(&root.join("crates/runtime-wrapper"))?;
@@ -32,20 +40,56 @@ pub fn image_name(root: &Path) -> Result<String, Error> {
     for module in ["kubernetes", "containerd", "etcd", "coredns"] {
         digest.add_folder(&root.join("tools").join(module))?;
     }
-    Ok(format!("{NODE_IMAGE}{}", digest.finish()))
+    Ok(digest.finish())
 }
 
-/// The node image in Docker's store, built when it is not there. Putting it together takes seconds
-/// once its parts are in the cache, so it has no archive of its own there.
+/// The node image in Docker's store; when it is not there, from the registry if the user names one
+/// that has it, and built otherwise. Putting it together takes seconds once its parts are in the
+/// cache, so it has no archive of its own there.
 ///
 /// # Errors
 /// A part could not be built.
 pub fn obtain_image(builder: &Builder) -> Result<String, Error> {
     let image = image_name(&builder.root)?;
     let _lock = builder.cache.lock_name(&builder.log, "node-image")?;
-    if docker::has_image(&image)? {
-        return Ok(image);
+    if !docker::has_image(&image)? && !pull(builder, &image)? {
+        build(builder, &image)?;
     }
+    Ok(image)
+}
+
+/// The Kubernetes program. Rendering needs it long before a cluster needs a node, and it takes longer
+/// to compile than everything else, so where the cache lacks it a node image of the registry gives it.
+pub(crate) fn obtain_kubernetes(builder: &Builder) -> Result<PathBuf, Error> {
+    let program = program::go_program("kubernetes")?;
+    let is_missing = !program::missing_go(builder, &[program.name])?.is_empty();
+    if is_missing && builder.registry.is_some() && docker::daemon().is_ok() {
+        let image = image_name(&builder.root)?;
+        let _lock = builder.cache.lock_name(&builder.log, "node-image")?;
+        if docker::has_image(&image)? || pull(builder, &image)? {
+            let title = "take Kubernetes out of the node image".to_owned();
+            let path = format!("/usr/local/bin/{}", program.name);
+            let take = |to: &Path| docker::copy_out(&image, &path, to);
+            return program::take_go(builder, program, title, take);
+        }
+    }
+    program::obtain_go(builder, program)
+}
+
+/// Whether the registry gave the image.
+fn pull(builder: &Builder, image: &str) -> Result<bool, Error> {
+    let Some(registry) = &builder.registry else { return Ok(false) };
+    let tag = tag(&builder.root)?;
+    if !registry.has(&builder.log, "node", &tag)? {
+        return Ok(false);
+    }
+    let step = builder.log.step("pull-node", format!("pull the node image from {registry}"));
+    let images = [image.to_owned()];
+    let pulled = registry.pull(&step, "node", &tag, &images).map(|()| step.done(""));
+    Ok(registry.excuse(&builder.log, pulled)?.is_some())
+}
+
+fn build(builder: &Builder, image: &str) -> Result<(), Error> {
     let folder = builder.root.join("deploy/cluster/node");
     let base = import_base(builder, "node", &folder)?;
     let mut programs = vec![program::obtain_runtime_wrapper(builder)?];
@@ -59,16 +103,18 @@ pub fn obtain_image(builder: &Builder) -> Result<String, Error> {
     drop(std::fs::remove_dir_all(&context));
     let mut on_line = |line: Line<'_>| step.progress(line.text);
     stage(builder, &folder, &programs, &pause, &context, &mut on_line)?;
-    docker::build(&context, &[("BASE", &base)], std::slice::from_ref(&image), &mut on_line)?;
+    let labels = [label("node", &tag(&builder.root)?)];
+    let images = [image.to_owned()];
+    docker::build(&context, &[("BASE", &base)], &labels, &images, &mut on_line)?;
     std::fs::remove_dir_all(&context).map_err(Error::file("remove", context))?;
     step.done("");
-    Ok(image)
+    Ok(())
 }
 
 fn stage(
     builder: &Builder,
     folder: &Path,
-    programs: &[std::path::PathBuf],
+    programs: &[PathBuf],
     pause: &Path,
     context: &Path,
     on_line: &mut dyn FnMut(Line<'_>),
@@ -79,7 +125,7 @@ fn stage(
     std::fs::write(&dockerfile, "FROM scratch\nCOPY pause /pause\nENTRYPOINT [\"/pause\"]\n")
         .map_err(Error::file("write", dockerfile))?;
     let pause_image = [reference("pause", "1")];
-    docker::build(&pause_context, &[], &pause_image, on_line)?;
+    docker::build(&pause_context, &[], &[], &pause_image, on_line)?;
     std::fs::remove_dir_all(&pause_context).map_err(Error::file("remove", pause_context))?;
     copy_folder(folder, context)?;
     for program in programs {

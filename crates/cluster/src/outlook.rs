@@ -19,8 +19,12 @@ pub fn tell(builder: &Builder) -> Result<(), Error> {
     let known: Vec<Duration> = steps.iter().filter_map(|it| builder.log.estimate(it)).collect();
     let minutes = known.iter().sum::<Duration>().as_secs().div_ceil(60);
     if minutes >= 2 {
+        let unless = match &builder.registry {
+            Some(registry) => format!(" unless {registry} has the images"),
+            None => String::new(),
+        };
         builder.log.note(format!(
-            "{} parts are not in the cache yet; building them takes at least {minutes} minutes, once",
+            "{} parts are not in the cache yet; building them takes at least {minutes} minutes, once{unless}",
             steps.len()
         ));
     }

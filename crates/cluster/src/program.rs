@@ -109,6 +109,22 @@ pub fn obtain_go(builder: &Builder, program: &GoProgram) -> Result<PathBuf, Erro
     Ok(result.join(program.name))
 }
 
+/// The same, where `take` has a better way to the program than compiling it.
+pub(crate) fn take_go(
+    builder: &Builder,
+    program: &GoProgram,
+    title: String,
+    take: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<PathBuf, Error> {
+    let key = go_key(builder, program)?;
+    let recipe = Recipe { kind: "program", name: program.name, key: &key, title };
+    let step = format!("take-{}", program.name);
+    let result = builder
+        .cache
+        .obtain_by(&builder.log, &recipe, &step, |out, _| take(&out.join(program.name)))?;
+    Ok(result.join(program.name))
+}
+
 fn go_key(builder: &Builder, program: &GoProgram) -> Result<String, Error> {
     let mut digest = Digest::default();
     digest.add("recipe", "go-1");

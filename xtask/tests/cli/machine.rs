@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::run::Xtask;
 
 /// What is on PATH, and the file in `stubs/` that it is.
-const PROGRAMS: [(&str, &str); 20] = [
+const PROGRAMS: [(&str, &str); 21] = [
     ("docker", "docker"),
     ("dockerd", "dockerd"),
     ("go", "go"),
@@ -29,6 +29,7 @@ const PROGRAMS: [(&str, &str); 20] = [
     ("iptables", "unexpected"),
     ("runc", "unexpected"),
     ("chromium", "unexpected"),
+    ("docker-registry", "unexpected"),
     // Those are there to be caught: nothing may call the user's own.
     ("kubectl", "unexpected"),
     ("kind", "unexpected"),
@@ -83,10 +84,8 @@ impl Machine {
             let stub = machine.path(&format!("stubs/{stub}.sh"));
             symlink(stub, machine.path("bin").join(name)).unwrap();
         }
-        for (name, content) in
-            [("calls", ""), ("containers", ""), ("images", ""), ("loaded", ""), ("daemon", "")]
-        {
-            machine.write_state(name, content);
+        for name in ["calls", "containers", "images", "loaded", "registry", "daemon"] {
+            machine.write_state(name, "");
         }
         machine.write_state("rendered", RENDERED);
         machine

@@ -8,6 +8,7 @@ mod doctor;
 mod machine;
 mod output;
 mod refusals;
+mod registry;
 mod run;
 mod secrets;
 mod usage;
