@@ -48,7 +48,12 @@ struct Program {
     version: Option<(&'static [&'static str], (u32, u32))>,
 }
 
-const PROGRAMS: [Program; 9] = [
+/// Debian's registry, and the name of its package and of the service that comes with it.
+const REGISTRY: &str = "docker-registry";
+/// Tests want the program alone. Installed, its service would run on port 5000, which is MLflow's.
+const MASK: [&str; 3] = ["systemctl", "mask", "docker-registry.service"];
+
+const PROGRAMS: [Program; 10] = [
     Program { name: "git", package: Some("git"), need: Need::Cluster, version: None },
     Program { name: "cc", package: Some("gcc"), need: Need::Cluster, version: None },
     Program {
@@ -68,6 +73,7 @@ const PROGRAMS: [Program; 9] = [
     Program { name: "runc", package: Some("runc"), need: Need::Cluster, version: None },
     Program { name: "mmdebstrap", package: Some("mmdebstrap"), need: Need::Cluster, version: None },
     Program { name: "chromium", package: Some("chromium"), need: Need::Tests, version: None },
+    Program { name: REGISTRY, package: Some(REGISTRY), need: Need::Tests, version: None },
 ];
 
 /// All prerequisites for what is needed, good and bad.
@@ -147,6 +153,10 @@ fn check_dockerd(host: &Host, error: &Error) -> Finding {
 
 fn fix(host: &Host, package: Option<&str>, name: &str) -> String {
     match (package, host.has_apt) {
+        (Some(REGISTRY), true) if host.has_systemd => {
+            let sudo = sudo::shown(host);
+            format!("{sudo}{} && {sudo}apt-get install {REGISTRY}", MASK.join(" "))
+        }
         (Some(package), true) => format!("{}apt-get install {package}", sudo::shown(host)),
         (Some(package), false) => {
             format!(
@@ -171,7 +181,12 @@ fn installations(host: &Host, findings: &[Finding]) -> Vec<Vec<String>> {
     }
     let words = |it: &[&str]| it.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
     let install = ["apt-get", "install", "--yes", "--no-install-recommends"];
-    vec![words(&["apt-get", "update"]), words(&[&install[..], &packages].concat())]
+    let mut commands =
+        vec![words(&["apt-get", "update"]), words(&[&install[..], &packages].concat())];
+    if packages.contains(&REGISTRY) && host.has_systemd {
+        commands.insert(0, words(&MASK));
+    }
+    commands
 }
 
 fn packages(findings: &[Finding]) -> Vec<&'static str> {
@@ -250,6 +265,22 @@ mod tests {
         let commands = install_commands(&host(true, true), &findings);
         assert_eq!(commands[1], "apt-get install --yes --no-install-recommends a");
         assert!(install_commands(&host(false, true), &findings)[0].starts_with("sudo "));
+    }
+
+    #[test]
+    fn a_registry_is_installed_and_does_not_run() {
+        let missing = [finding(Some(REGISTRY), false), finding(Some("a"), false)];
+        let systemd = Host { has_systemd: true, ..host(false, true) };
+        let commands = install_commands(&systemd, &missing);
+        assert_eq!(commands[0], "sudo systemctl mask docker-registry.service");
+        assert!(commands[2].ends_with(" a docker-registry"), "{commands:?}");
+        let words = fix(&systemd, Some(REGISTRY), REGISTRY);
+        assert_eq!(
+            words,
+            "sudo systemctl mask docker-registry.service && sudo apt-get install docker-registry"
+        );
+        assert!(!install_commands(&systemd, &missing[1..])[0].contains("mask"));
+        assert_eq!(install_commands(&host(true, true), &missing).len(), 2, "nobody would start it");
     }
 
     #[test]

@@ -34,6 +34,7 @@ fn the_table_has_a_row_for_each_prerequisite() {
         "runc",
         "mmdebstrap",
         "chromium",
+        "docker-registry",
         "pip",
     ] {
         assert_eq!(row(&ended.stdout, name)[0], "✓", "{ended}");
