@@ -1,20 +1,23 @@
 //! The one question: may this caller do that on this resource, and why?
 
-use std::fmt;
+mod near;
+mod words;
 
-use crate::condition::Condition;
-use crate::member::Member;
+use crate::condition::{Attributes, Condition};
+use crate::index::{Held, Index};
+use crate::member::{BasicRole, Member};
 use crate::policy::Policy;
 use crate::principal::Caller;
-use crate::resource::Resource;
-use crate::role::role;
+use crate::resource::{Resource, ResourceKind};
+use crate::role::Permission;
 
 /// Where policies are looked up.
 pub trait Policies {
     /// The policy that was set on this very resource.
     fn policy(&self, resource: &Resource) -> Option<&Policy>;
 
-    /// Shows resources of the same kind with their policies, for a [`NearMiss::Elsewhere`].
+    /// Shows the other resources of the same kind with their policies, so that a refusal can say
+    /// that the caller's role is on one of those.
     ///
     /// By default there are none, and a refusal does not mention other resources.
     fn others(&self, resource: &Resource, show: &mut dyn FnMut(&Resource, &Policy)) {
@@ -44,16 +47,16 @@ pub enum Decision {
     Denied(Lack),
 }
 
-/// The binding that allows.
+/// A binding that gives somebody a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Whose policy has the binding: the resource or an ancestor.
+    /// Whose policy has the binding: the resource that was asked about, or an ancestor.
     pub resource: Resource,
     /// The role.
     pub role: String,
-    /// The member that covers the caller.
+    /// The member that has it.
     pub member: Member,
-    /// The condition that held.
+    /// The condition, if there is one.
     pub condition: Option<Condition>,
 }
 
@@ -66,20 +69,20 @@ pub struct Lack {
     pub permission: String,
     /// The resource that was asked about.
     pub resource: Resource,
-    /// Bindings that come close, the closest first.
+    /// Bindings that come close, the closest first and at most three of a sort.
     pub near: Vec<NearMiss>,
 }
 
-/// A binding that would have allowed, if one thing were different.
+/// A binding that would have allowed, if one thing about it were different.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NearMiss {
     /// The caller has a role with the permission, but the condition is false.
     ConditionFalse(Grant),
-    /// The caller has a role with the permission on another resource.
+    /// The caller has a role with the permission, but on another resource.
     Elsewhere(Grant),
-    /// The caller has a role here that lacks the permission.
+    /// The caller has a role here, but it lacks the permission.
     OtherRole(Grant),
-    /// Somebody else has a role with the permission here.
+    /// A role with the permission is given here, but to somebody else.
     OtherMember(Grant),
 }
 
@@ -90,38 +93,21 @@ impl Decision {
     }
 }
 
-impl fmt::Display for Decision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", if self.is_allowed() { "allowed" } else { "denied" })
-    }
-}
-
 /// Decides one question.
+///
+/// A resource's own policy is asked first, then its ancestors'; what one of them gives, no other
+/// takes away. Deny policies are not emulated.
 pub fn decide(policies: &impl Policies, question: &Question<'_>) -> Decision {
-    for resource in question.resource.ancestors() {
-        let Some(policy) = policies.policy(resource) else { continue };
-        let _ = policy.index();
-        for binding in policy.bindings().iter().filter(|it| it.condition.is_none()) {
-            if !role(&binding.role).is_some_and(|it| it.contains(question.permission)) {
-                continue;
-            }
-            let mut members = binding.members.iter().filter_map(|it| it.parse::<Member>().ok());
-            if let Some(member) = members.find(|it| it.covers(question.caller)) {
-                return Decision::Allowed(Grant {
-                    resource: resource.clone(),
-                    role: binding.role.clone(),
-                    member,
-                    condition: None,
-                });
-            }
-        }
+    let asked = Asked::new(policies, question);
+    match asked.grant() {
+        Some(grant) => Decision::Allowed(grant),
+        None => Decision::Denied(Lack {
+            caller: question.caller.clone(),
+            permission: question.permission.to_owned(),
+            resource: question.resource.clone(),
+            near: asked.near(),
+        }),
     }
-    Decision::Denied(Lack {
-        caller: question.caller.clone(),
-        permission: question.permission.to_owned(),
-        resource: question.resource.clone(),
-        near: Vec::new(),
-    })
 }
 
 /// What `testIamPermissions` answers: those of the asked permissions that the caller has.
@@ -133,7 +119,86 @@ pub fn allowed_permissions(
     now: i64,
 ) -> Vec<String> {
     let may = |permission: &&&str| {
-        decide(policies, &Question { caller, permission, resource, now }).is_allowed()
+        Asked::new(policies, &Question { caller, permission, resource, now }).grant().is_some()
     };
     asked.iter().filter(may).map(|it| (*it).to_owned()).collect()
+}
+
+/// A question, with what every step of the answer needs.
+struct Asked<'a, P> {
+    policies: &'a P,
+    question: &'a Question<'a>,
+    permission: Option<Permission>,
+    /// The members that mean the caller.
+    members: Vec<Member>,
+    attributes: Attributes<'a>,
+}
+
+impl<'a, P: Policies> Asked<'a, P> {
+    fn new(policies: &'a P, question: &'a Question<'a>) -> Self {
+        let resource = question.resource;
+        Self {
+            policies,
+            question,
+            permission: Permission::of(question.permission),
+            members: Member::covering(question.caller),
+            attributes: Attributes {
+                resource_name: resource.relative_name(),
+                resource_type: resource.kind().type_name(),
+                resource_service: resource.kind().service(),
+                now: question.now,
+            },
+        }
+    }
+
+    fn grant(&self) -> Option<Grant> {
+        let permission = self.permission?;
+        self.own().find_map(|(resource, index)| {
+            self.held(index).into_iter().find_map(|(member, held)| {
+                let allows = held.has(permission) && held.holds(&self.attributes);
+                allows.then(|| Grant::of(resource, held, &member))
+            })
+        })
+    }
+
+    /// The policies that apply: the resource's own and those of its ancestors.
+    fn own(&self) -> impl Iterator<Item = (&'a Resource, &'a Index)> {
+        let policies = self.policies;
+        let resources = self.question.resource.ancestors();
+        resources.filter_map(move |it| Some((it, policies.policy(it)?.index())))
+    }
+
+    /// The caller's roles in one policy.
+    fn held<'i>(&self, index: &'i Index) -> Vec<(Member, &'i Held)> {
+        let holders = if index.has_holders { self.holders() } else { Vec::new() };
+        let members = self.members.iter().chain(&holders);
+        members
+            .flat_map(|member| index.held_by(member).iter().map(|held| (member.clone(), held)))
+            .collect()
+    }
+
+    /// The convenience members, `projectOwner:` and its kin, that mean the caller.
+    fn holders(&self) -> Vec<Member> {
+        let project = self.own().find(|(it, _)| it.kind() == ResourceKind::Project);
+        let Some((project, index)) = project else { return Vec::new() };
+        let has = |basic: &BasicRole| {
+            self.members.iter().any(|member| {
+                let mut held = index.held_by(member).iter();
+                held.any(|it| it.role.name() == basic.role() && it.holds(&self.attributes))
+            })
+        };
+        let basics = BasicRole::ALL.into_iter().filter(has);
+        basics.map(|it| Member::HoldersOf(it, project.project_id().to_owned())).collect()
+    }
+}
+
+impl Grant {
+    fn of(resource: &Resource, held: &Held, member: &Member) -> Self {
+        Self {
+            resource: resource.clone(),
+            role: held.role.name().to_owned(),
+            member: member.clone(),
+            condition: held.condition.clone(),
+        }
+    }
 }

@@ -1,21 +1,25 @@
 //! A resource's policy in Google's JSON shape, and the rules for replacing it.
 
+mod error;
+mod rules;
+
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use crate::condition::{Condition, ConditionError};
+use crate::condition::Condition;
 use crate::index::Index;
-use crate::member::MemberError;
 use crate::resource::ResourceKind;
+
+pub use error::PolicyError;
 
 /// Who holds which role on one resource.
 ///
 /// The fields are private because decisions are made from an index of the bindings, which is built
-/// once; a policy changes by being replaced.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// once; a policy changes by being [replaced](Policy::replaced_by).
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Policy {
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_unset")]
     version: i32,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     etag: String,
@@ -40,55 +44,24 @@ pub struct Binding {
     pub condition: Option<Condition>,
 }
 
-/// Why a policy was not set, in Google's words.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PolicyError {
-    /// Somebody else set the policy since it was read.
-    #[error(
-        "There were concurrent policy changes. Please retry the whole read-modify-write with \
-         exponential backoff."
-    )]
-    StaleEtag,
-    /// A role that does not exist, or not for this kind of resource.
-    #[error("Role {0} is not supported for this resource.")]
-    UnsupportedRole(String),
-    /// A member that cannot be read.
-    #[error(transparent)]
-    Member(#[from] MemberError),
-    /// A condition that cannot be evaluated.
-    #[error(transparent)]
-    Condition(#[from] ConditionError),
-    /// Everything else.
-    #[error("{0}")]
-    Invalid(String),
-}
-
-impl PolicyError {
-    /// The HTTP status.
-    pub fn code(&self) -> u16 {
-        match self {
-            Self::StaleEtag => 409,
-            _ => 400,
-        }
-    }
-
-    /// The name of the status, `INVALID_ARGUMENT`.
-    pub fn status(&self) -> &'static str {
-        match self {
-            Self::StaleEtag => "ABORTED",
-            _ => "INVALID_ARGUMENT",
-        }
-    }
-}
+/// The version that knows conditions.
+const CONDITIONAL: i32 = 3;
 
 impl Policy {
-    /// A policy as the cloud was given it at first, unchecked: see [`Policy::check`].
+    /// A policy from a trusted place, such as a journal: nothing is checked, and what
+    /// [`Policy::check`] would refuse grants nothing.
     pub fn new(etag: impl Into<String>, bindings: Vec<Binding>) -> Self {
-        let version = if bindings.iter().any(|it| it.condition.is_some()) { 3 } else { 1 };
+        let conditional = bindings.iter().any(|it| it.condition.is_some());
+        let version = if conditional { CONDITIONAL } else { 1 };
         Self { version, etag: etag.into(), bindings, index: OnceLock::new() }
     }
 
-    /// 1, or 3 with conditions.
+    /// As it was written by a caller: with the version and the etag that the caller claims.
+    pub fn proposed(version: i32, etag: impl Into<String>, bindings: Vec<Binding>) -> Self {
+        Self { version, etag: etag.into(), bindings, index: OnceLock::new() }
+    }
+
+    /// 1, or 3 with conditions; 0 where nobody said.
     pub fn version(&self) -> i32 {
         self.version
     }
@@ -103,32 +76,57 @@ impl Policy {
         &self.bindings
     }
 
-    /// Whether the bindings may stand on such a resource.
-    pub fn check(&self, _kind: ResourceKind) -> Result<(), PolicyError> {
-        Ok(())
+    /// Whether these bindings may stand on such a resource, and if not, why.
+    pub fn check(&self, kind: ResourceKind) -> Result<(), PolicyError> {
+        rules::check(&self.bindings, kind)
     }
 
     /// What `setIamPolicy` makes of this policy, or why it refuses.
+    ///
+    /// Without an etag the old policy is overwritten, whatever it was. Whether users, groups and
+    /// service accounts exist is for the caller to check: see [`PolicyError::Missing`].
     pub fn replaced_by(
         &self,
         proposed: &Self,
         next_etag: impl Into<String>,
         kind: ResourceKind,
     ) -> Result<Self, PolicyError> {
+        rules::check_version(self, proposed)?;
         if !proposed.etag.is_empty() && proposed.etag != self.etag {
             return Err(PolicyError::StaleEtag);
         }
         proposed.check(kind)?;
-        Ok(Self::new(next_etag, proposed.bindings.clone()))
+        rules::check_deleted(&self.bindings, &proposed.bindings)?;
+        Ok(Self::new(next_etag, rules::tidy(&proposed.bindings)))
     }
 
     /// What `getIamPolicy` gives to a caller that asked for this version (0 when it did not say).
-    pub fn for_version(&self, _requested: i32) -> Result<Self, PolicyError> {
-        Ok(self.clone())
+    ///
+    /// A version below 3 cannot show conditions. Google then leaves them out and marks the role,
+    /// `roles/viewer_withcond_…`, so that nobody takes the binding for an unconditional one.
+    pub fn for_version(&self, requested: i32) -> Result<Self, PolicyError> {
+        rules::check_known_version(requested)?;
+        let conditional = self.bindings.iter().any(|it| it.condition.is_some());
+        if requested >= CONDITIONAL || !conditional {
+            return Ok(self.clone());
+        }
+        let bindings = self.bindings.iter().map(rules::without_condition).collect();
+        Ok(Self::proposed(1, self.etag.clone(), bindings))
     }
 
     pub(crate) fn index(&self) -> &Index {
         self.index.get_or_init(|| Index::of(&self.bindings))
+    }
+
+    fn is_conditional(&self) -> bool {
+        self.bindings.iter().any(|it| it.condition.is_some())
+    }
+}
+
+/// The policy of a resource that never had one: no bindings, and the etag that Google gives then.
+impl Default for Policy {
+    fn default() -> Self {
+        Self::proposed(0, "ACAB", Vec::new())
     }
 }
 
@@ -136,4 +134,26 @@ impl PartialEq for Policy {
     fn eq(&self, other: &Self) -> bool {
         (self.version, &self.etag, &self.bindings) == (other.version, &other.etag, &other.bindings)
     }
+}
+
+impl Eq for Policy {}
+
+impl Binding {
+    /// A binding without a condition.
+    pub fn new<M: ToString>(role: impl Into<String>, members: impl IntoIterator<Item = M>) -> Self {
+        let members = members.into_iter().map(|it| it.to_string()).collect();
+        Self { role: role.into(), members, condition: None }
+    }
+
+    /// The same with a condition.
+    #[must_use]
+    pub fn when(self, condition: Condition) -> Self {
+        Self { condition: Some(condition), ..self }
+    }
+}
+
+/// Google leaves a version that nobody set out of its JSON.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_unset(version: &i32) -> bool {
+    *version == 0
 }

@@ -1,4 +1,22 @@
 //! Google's predefined roles with their permission lists.
+//!
+//! Each file of `roles/` is one role: its title, then its permissions, sorted. The sources:
+//!
+//! - `storage.*`, `cloudsql.*`, `artifactregistry.*`, `serviceusage.*` and
+//!   `resourcemanager.projectIamAdmin`: the pages "roles and permissions" of Google's IAM
+//!   documentation (docs.cloud.google.com/iam/docs/roles-permissions), as of 2026.
+//! - `iam.*` and `container.*`: the public data set github.com/iann0036/iam-dataset, which asks
+//!   Google's API daily; its lists of `container.clusterAdmin`, `clusterViewer` and `viewer` are of
+//!   2021 and lack what came later, such as `container.clusters.connect`. `container.admin` has
+//!   every `container.` permission that another role here has, as its documentation says
+//!   `container.*`.
+//! - `owner`, `editor` and `viewer` are restricted to the services of this project: Artifact
+//!   Registry, Cloud SQL, GKE, IAM, Resource Manager, Service Usage and Cloud Storage. The editor
+//!   and the viewer are made of the parts that Google documents for each service
+//!   (`roles/storage.editor`, "Editor role for storage", and its like) and of the data set's lists
+//!   of the basic roles; the owner has besides what the administrators of these services have. As
+//!   in Google's cloud, none of the three has `storage.objects.*` (a bucket gives that through
+//!   `projectOwner:` and its kin) or `iam.serviceAccounts.getAccessToken`.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -31,8 +49,42 @@ macro_rules! files {
     };
 }
 
-const FILES: [(&str, &str); 1] = files! {
+const FILES: [(&str, &str); 35] = files! {
+    "artifactregistry.admin"
+    "artifactregistry.reader"
+    "artifactregistry.repoAdmin"
+    "artifactregistry.writer"
+    "cloudsql.admin"
     "cloudsql.client"
+    "cloudsql.editor"
+    "cloudsql.instanceUser"
+    "cloudsql.viewer"
+    "container.admin"
+    "container.clusterAdmin"
+    "container.clusterViewer"
+    "container.developer"
+    "container.viewer"
+    "editor"
+    "iam.serviceAccountAdmin"
+    "iam.serviceAccountTokenCreator"
+    "iam.serviceAccountUser"
+    "iam.workloadIdentityUser"
+    "owner"
+    "resourcemanager.projectIamAdmin"
+    "serviceusage.serviceUsageAdmin"
+    "serviceusage.serviceUsageConsumer"
+    "serviceusage.serviceUsageViewer"
+    "storage.admin"
+    "storage.legacyBucketOwner"
+    "storage.legacyBucketReader"
+    "storage.legacyBucketWriter"
+    "storage.legacyObjectOwner"
+    "storage.legacyObjectReader"
+    "storage.objectAdmin"
+    "storage.objectCreator"
+    "storage.objectUser"
+    "storage.objectViewer"
+    "viewer"
 };
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(Catalogue::read);
