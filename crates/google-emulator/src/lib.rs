@@ -14,6 +14,7 @@ pub mod jwt;
 pub mod key_source;
 pub mod pki;
 mod secret;
+pub mod signing;
 pub mod state;
 pub mod token;
 

@@ -5,6 +5,8 @@ pub mod container;
 pub mod iam;
 pub mod iam_credentials;
 pub mod oauth;
+pub mod paging;
+pub mod policy;
 pub mod resource_manager;
 pub mod service_usage;
 pub mod sql_admin;
