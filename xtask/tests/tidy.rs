@@ -20,7 +20,7 @@ const EDGES: [(&str, &[&str]); 12] = [
     ("crates/report", &["events"]),
     ("crates/rollout", &["manifests"]),
     ("crates/runtime-wrapper", &[]),
-    ("tests", &["health"]),
+    ("tests", &["health", "process"]),
     ("xtask", &["cluster", "events", "health", "manifests", "process", "report", "rollout"]),
 ];
 

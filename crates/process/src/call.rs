@@ -1,15 +1,12 @@
 //! One call of one program.
 
-use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Error;
 use crate::observer::{Sight, show};
+use crate::{Error, Running};
 
 /// How many lines of output an error carries unless the caller wants more.
 const TAIL_LINES: usize = 12;
@@ -53,7 +50,6 @@ pub struct Output {
 pub struct Call<'a> {
     command: Command,
     shown: String,
-    program: String,
     limit: Duration,
     input: Option<Vec<u8>>,
     on_line: Option<&'a mut dyn FnMut(Line<'_>)>,
@@ -66,8 +62,7 @@ impl<'a> Call<'a> {
     pub fn new(cmd: xshell::Cmd<'_>, limit: Duration) -> Self {
         let shown = cmd.to_string();
         let command = Command::from(cmd);
-        let program = command.get_program().to_string_lossy().into_owned();
-        Self { command, shown, program, limit, input: None, on_line: None, n_tail: TAIL_LINES }
+        Self { command, shown, limit, input: None, on_line: None, n_tail: TAIL_LINES }
     }
 
     /// Keeps `argument` out of every message: for a value that nobody should read.
@@ -117,7 +112,8 @@ impl<'a> Call<'a> {
         if status.success() {
             return Ok(output);
         }
-        let stderr = if stderr.is_empty() { last_lines(&output.stdout) } else { stderr };
+        let stderr =
+            if stderr.is_empty() { last_lines(&output.stdout, TAIL_LINES) } else { stderr };
         Err(Error::Failed { command: shown, status, stderr })
     }
 
@@ -136,7 +132,7 @@ impl<'a> Call<'a> {
     /// As [`Call::run`], with an empty stderr; the limit does not apply, a person is in charge.
     pub fn interact(mut self) -> Result<ExitStatus, Error> {
         show(Sight::Started(&self.shown));
-        self.command.status().map_err(|source| start_error(&self.program, &self.shown, source))
+        self.command.status().map_err(|source| Error::start(&self.command, &self.shown, source))
     }
 
     /// Starts a process that outlives this one: in a session of its own, so that Ctrl-C here does
@@ -147,147 +143,37 @@ impl<'a> Call<'a> {
     pub fn detach(mut self, log: File) -> Result<u32, Error> {
         show(Sight::Started(&self.shown));
         let both =
-            log.try_clone().map_err(|source| start_error(&self.program, &self.shown, source))?;
+            log.try_clone().map_err(|source| Error::start(&self.command, &self.shown, source))?;
         self.command.stdin(Stdio::null()).stdout(log).stderr(both).process_group(0);
         let child = self
             .command
             .spawn()
-            .map_err(|source| start_error(&self.program, &self.shown, source))?;
+            .map_err(|source| Error::start(&self.command, &self.shown, source))?;
         Ok(child.id())
     }
 
-    fn finish(mut self) -> Result<(ExitStatus, Output, String, String), Error> {
-        show(Sight::Started(&self.shown));
-        let started = Instant::now();
-        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
-        self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = self
-            .command
-            .spawn()
-            .map_err(|source| start_error(&self.program, &self.shown, source))?;
-        if let (Some(input), Some(mut pipe)) = (self.input.take(), child.stdin.take()) {
-            // A process that ends without reading all of its input is judged by its status.
-            std::thread::spawn(move || drop(pipe.write_all(&input)));
-        }
-        let mut reading = Reading::start(&mut child, self.n_tail);
-        let deadline = started + self.limit;
-        let in_time = reading.follow(deadline, self.on_line.as_deref_mut());
-        let status = if in_time { wait(&mut child, deadline) } else { None };
-        let Some(status) = status else {
-            // Nothing is left to do for a child that cannot be killed.
-            drop(child.kill());
-            drop(child.wait());
-            return Err(Error::TimedOut {
-                command: self.shown,
-                limit: self.limit,
-                stderr: reading.tail(),
-            });
-        };
-        let output =
-            Output { stdout: std::mem::take(&mut reading.stdout), took: started.elapsed() };
-        Ok((status, output, reading.tail(), self.shown))
-    }
-}
-
-/// What arrives from the two pipes of a child, in the order of arrival.
-struct Reading {
-    receiver: std::sync::mpsc::Receiver<Piece>,
-    stdout: String,
-    tail: VecDeque<String>,
-    n_tail: usize,
-}
-
-enum Piece {
-    Stdout(String),
-    Stderr(String),
-}
-
-impl Reading {
-    fn start(child: &mut Child, n_tail: usize) -> Self {
-        let (sender, receiver) = channel();
-        if let Some(pipe) = child.stdout.take() {
-            read(pipe, Piece::Stdout, sender.clone());
-        }
-        if let Some(pipe) = child.stderr.take() {
-            read(pipe, Piece::Stderr, sender);
-        }
-        Self { receiver, stdout: String::new(), tail: VecDeque::new(), n_tail }
-    }
-
-    /// Takes in what comes until both pipes are closed (`true`) or the time is up (`false`).
-    fn follow(
-        &mut self,
-        deadline: Instant,
-        mut on_line: Option<&mut (dyn FnMut(Line<'_>) + '_)>,
-    ) -> bool {
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let piece = match self.receiver.recv_timeout(left) {
-                Ok(piece) => piece,
-                Err(RecvTimeoutError::Disconnected) => return true,
-                Err(RecvTimeoutError::Timeout) => return false,
-            };
-            let text = match &piece {
-                Piece::Stdout(text) | Piece::Stderr(text) => text.trim_end_matches(['\n', '\r']),
-            };
-            show(Sight::Line(text));
+    fn finish(self) -> Result<(ExitStatus, Output, String, String), Error> {
+        let Self { command, shown, limit, input, mut on_line, n_tail, .. } = self;
+        let deadline = Instant::now() + limit;
+        let mut running = Running::start_as(command, shown.clone(), input)?;
+        let status = running.end(deadline, &mut |text| {
             if let Some(on_line) = &mut on_line {
                 on_line(Line { text });
             }
-            match piece {
-                Piece::Stdout(text) => self.stdout.push_str(&text),
-                Piece::Stderr(text) => {
-                    if self.tail.len() == self.n_tail {
-                        self.tail.pop_front();
-                    }
-                    self.tail.push_back(text.trim_end().to_owned());
-                }
-            }
-        }
-    }
-
-    fn tail(&self) -> String {
-        self.tail.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+        });
+        let stderr = last_lines(&running.stderr, n_tail);
+        let Some(status) = status else {
+            return Err(Error::TimedOut { command: shown, limit, stderr });
+        };
+        let took = running.took();
+        let output = Output { stdout: std::mem::take(&mut running.stdout), took };
+        Ok((status, output, stderr, shown))
     }
 }
 
-/// Bytes that are not UTF-8 are shown as replacement characters rather than lost.
-fn read(pipe: impl Read + Send + 'static, piece: fn(String) -> Piece, sender: Sender<Piece>) {
-    std::thread::spawn(move || {
-        let mut reader = BufReader::new(pipe);
-        let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-            if sender.send(piece(String::from_utf8_lossy(&line).into_owned())).is_err() {
-                return;
-            }
-            line.clear();
-        }
-    });
-}
-
-/// Waits for a child whose pipes are closed already; it normally ends at once.
-fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Some(status),
-            Ok(None) if Instant::now() < deadline => {
-                std::thread::park_timeout(Duration::from_millis(2));
-            }
-            Ok(None) | Err(_) => return None,
-        }
-    }
-}
-
-fn start_error(program: &str, shown: &str, source: std::io::Error) -> Error {
-    if source.kind() == std::io::ErrorKind::NotFound {
-        return Error::Missing { program: program.to_owned() };
-    }
-    Error::Start { command: shown.to_owned(), source }
-}
-
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+fn last_lines(text: &str, n_lines: usize) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    lines[lines.len().saturating_sub(n_lines)..].join("\n")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Why a process gave no result.
 
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 /// A process that did not do what was asked. The command line is shown as it can be typed.
@@ -41,6 +41,22 @@ pub enum Error {
         /// The last lines that it printed.
         stderr: String,
     },
+    /// The program never wrote the line that was waited for.
+    #[error("`{command}` never wrote the line that was waited for{}", tail(.output))]
+    Silent {
+        /// The command line.
+        command: String,
+        /// All that it wrote.
+        output: String,
+    },
+    /// The program had ended when it was to be told something.
+    #[error("`{command}` has ended already{}", tail(.output))]
+    Gone {
+        /// The command line.
+        command: String,
+        /// All that it wrote.
+        output: String,
+    },
 }
 
 impl Error {
@@ -49,8 +65,17 @@ impl Error {
     pub fn stderr(&self) -> &str {
         match self {
             Self::Failed { stderr, .. } | Self::TimedOut { stderr, .. } => stderr,
+            Self::Silent { output, .. } | Self::Gone { output, .. } => output,
             Self::Missing { .. } | Self::Start { .. } => "",
         }
+    }
+
+    pub(crate) fn start(command: &Command, shown: &str, source: std::io::Error) -> Self {
+        if source.kind() == std::io::ErrorKind::NotFound {
+            let program = command.get_program().to_string_lossy().into_owned();
+            return Self::Missing { program };
+        }
+        Self::Start { command: shown.to_owned(), source }
     }
 }
 

@@ -7,10 +7,13 @@
 mod call;
 mod error;
 mod observer;
+mod running;
 mod search;
 
 pub use call::{Call, Line, Output};
 pub use error::Error;
 pub use observer::{Sight, observe};
+pub use running::{Ended, Running, program};
+pub use rustix::process::Signal;
 pub use search::find;
 pub use xshell::{Cmd, Shell, cmd};

@@ -1,27 +1,24 @@
 //! Runs xtask and looks at how it ended.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::thread::JoinHandle;
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
+
+/// With stubs nothing takes long, but the machine may be busy.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A call that is still to be made.
 pub(crate) struct Xtask(Command);
 
 impl Xtask {
     /// Without an environment; `arguments` are separated by blanks.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "stdout and stderr are told apart here, and a run is killed half-way"
-    )]
     pub(crate) fn new(program: &Path, arguments: &str) -> Self {
-        let mut command = Command::new(program);
+        let mut command = process::program(program);
         command.args(arguments.split_whitespace()).env_clear();
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self(command)
     }
 
@@ -49,75 +46,41 @@ impl Xtask {
     }
 
     /// Starts, to look at it on the way.
-    pub(crate) fn start(mut self) -> Running {
-        let mut child = self.0.spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut pipe = child.stderr.take().unwrap();
-        let stderr = std::thread::spawn(move || {
-            let mut text = String::new();
-            pipe.read_to_string(&mut text).unwrap();
-            text
-        });
-        Running { child, stdout, stderr: Some(stderr), seen: String::new() }
+    pub(crate) fn start(self) -> Running {
+        Running(process::Running::start(self.0).unwrap())
     }
 }
 
 /// A run that goes on; it is killed when it is dropped.
-pub(crate) struct Running {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    stderr: Option<JoinHandle<String>>,
-    seen: String,
-}
+pub(crate) struct Running(process::Running);
 
 impl Running {
-    /// Reads stdout up to a line with this text; fails when the run ends before it.
+    /// Reads up to a line with this text; fails when the run ends before it.
     pub(crate) fn read_until(&mut self, text: &str) {
-        loop {
-            let mut line = String::new();
-            let n = self.stdout.read_line(&mut line).unwrap();
-            assert_ne!(n, 0, "it ended before it said {text:?}; it said {}", self.seen);
-            self.seen.push_str(&line);
-            if line.contains(text) {
-                return;
-            }
-        }
+        self.0.line(LIMIT, |it| it.contains(text)).unwrap();
     }
 
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.0.id()
     }
 
     /// Waits for its end.
-    pub(crate) fn end(mut self) -> Ended {
-        let mut stdout = std::mem::take(&mut self.seen);
-        self.stdout.read_to_string(&mut stdout).unwrap();
-        let stderr = self.stderr.take().unwrap().join().unwrap();
-        let status = self.child.wait().unwrap();
-        let code = status.code().unwrap_or_else(|| -status.signal().unwrap());
-        Ended { code, stdout, stderr }
+    pub(crate) fn end(self) -> Ended {
+        let ended = self.0.finish(LIMIT).unwrap();
+        Ended { code: ended.code(), stdout: ended.stdout, stderr: ended.stderr }
     }
 
     /// Ends it as a power failure would: it has no time for anything.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // A run that has ended already is what we want.
-        drop(self.child.kill());
-        drop(self.child.wait());
+    pub(crate) fn kill(self) {
+        drop(self);
     }
 }
 
 /// A run that is over.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// The exit code, or the negative number of the signal.
+    /// The exit code; 128 and the signal's number when a signal ended it.
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
