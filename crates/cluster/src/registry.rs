@@ -169,7 +169,6 @@ impl Registry {
         let when = if when.is_empty() { String::new() } else { format!(" {when}") };
         let host = self.host();
         match &error {
-            process::Error::Missing { .. } | process::Error::Start { .. } => error.into(),
             process::Error::TimedOut { limit, .. } => {
                 let reason = match when.is_empty() {
                     true => format!("gave no answer within {} s", limit.as_secs()),
@@ -188,6 +187,7 @@ impl Registry {
             process::Error::Failed { .. } => {
                 self.error(format!("failed{when} ({last})"), "try again", false)
             }
+            _ => error.into(),
         }
     }
 
