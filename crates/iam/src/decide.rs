@@ -3,6 +3,8 @@
 mod near;
 mod words;
 
+use std::cell::OnceCell;
+
 use crate::condition::{Attributes, Condition};
 use crate::index::{Held, Index};
 use crate::member::{BasicRole, Member};
@@ -131,6 +133,8 @@ struct Asked<'a, P> {
     permission: Option<Permission>,
     /// The members that mean the caller.
     members: Vec<Member>,
+    /// The convenience members that mean the caller, once some policy has any.
+    holders: OnceCell<Vec<Member>>,
     attributes: Attributes<'a>,
 }
 
@@ -142,6 +146,7 @@ impl<'a, P: Policies> Asked<'a, P> {
             question,
             permission: Permission::of(question.permission),
             members: Member::covering(question.caller),
+            holders: OnceCell::new(),
             attributes: Attributes {
                 resource_name: resource.relative_name(),
                 resource_type: resource.kind().type_name(),
@@ -154,10 +159,9 @@ impl<'a, P: Policies> Asked<'a, P> {
     fn grant(&self) -> Option<Grant> {
         let permission = self.permission?;
         self.own().find_map(|(resource, index)| {
-            self.held(index).into_iter().find_map(|(member, held)| {
-                let allows = held.has(permission) && held.holds(&self.attributes);
-                allows.then(|| Grant::of(resource, held, &member))
-            })
+            let allows = |held: &Held| held.has(permission) && held.holds(&self.attributes);
+            let found = self.held(index).find(|(_, held)| allows(held));
+            found.map(|(member, held)| Grant::of(resource, held, member))
         })
     }
 
@@ -168,13 +172,12 @@ impl<'a, P: Policies> Asked<'a, P> {
         resources.filter_map(move |it| Some((it, policies.policy(it)?.index())))
     }
 
-    /// The caller's roles in one policy.
-    fn held<'i>(&self, index: &'i Index) -> Vec<(Member, &'i Held)> {
-        let holders = if index.has_holders { self.holders() } else { Vec::new() };
-        let members = self.members.iter().chain(&holders);
-        members
-            .flat_map(|member| index.held_by(member).iter().map(|held| (member.clone(), held)))
-            .collect()
+    /// The caller's roles in one policy, each with the member that gives it.
+    fn held<'i>(&'i self, index: &'i Index) -> impl Iterator<Item = (&'i Member, &'i Held)> {
+        let holders: &[Member] =
+            if index.has_holders { self.holders.get_or_init(|| self.holders()) } else { &[] };
+        let members = self.members.iter().chain(holders);
+        members.flat_map(|member| index.held_by(member).iter().map(move |held| (member, held)))
     }
 
     /// The convenience members, `projectOwner:` and its kin, that mean the caller.

@@ -4,7 +4,7 @@
 use iam::{Attributes, BasicRole, Member, Policies, Question, Resource, role};
 
 /// Whether any binding of the resource or of an ancestor allows.
-pub fn allowed(policies: &impl Policies, question: &Question<'_>) -> bool {
+pub(crate) fn allowed(policies: &impl Policies, question: &Question<'_>) -> bool {
     let resource = question.resource;
     let attributes = Attributes {
         resource_name: resource.relative_name(),
