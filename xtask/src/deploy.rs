@@ -219,6 +219,5 @@ fn report_unchanged(context: &Context, overlay: &Overlay, target: &Target) -> an
 }
 
 fn how_to_open(target: &Target) -> String {
-    let env = if target.context.starts_with("kind-") { "kind" } else { "gcp" };
-    format!("open it with: cargo xtask open --env {env}")
+    format!("open it with: cargo xtask open {}", target.flags())
 }

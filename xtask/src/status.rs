@@ -45,10 +45,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()
         };
         Err(exit::error(
             code,
-            format!(
-                "not every workload is healthy\nhint: cargo xtask events --env {}",
-                overlay.environment
-            ),
+            format!("not every workload is healthy\nhint: cargo xtask events {}", target.flags()),
         ))
     })
 }

@@ -22,6 +22,8 @@ pub(crate) struct Selection {
 
 /// The cluster of an environment.
 pub(crate) struct Target {
+    /// The environment.
+    environment: Environment,
     /// The file that says how to reach it.
     pub(crate) kubeconfig: PathBuf,
     /// The context in that file.
@@ -36,7 +38,8 @@ impl Target {
     pub(crate) fn of(context: &Context, selection: &Selection) -> anyhow::Result<Self> {
         if selection.env.is_local() {
             let kubeconfig = context.cluster.kubeconfig();
-            return Ok(Self { kubeconfig, context: context.cluster.context() });
+            let context = context.cluster.context();
+            return Ok(Self { environment: selection.env, kubeconfig, context });
         }
         let Some(name) = &selection.context else {
             return Err(exit::error(
@@ -56,7 +59,8 @@ impl Target {
                 ),
             ));
         }
-        Ok(Self { kubeconfig: user_kubeconfig()?, context: name.clone() })
+        let (kubeconfig, context) = (user_kubeconfig()?, name.clone());
+        Ok(Self { environment: selection.env, kubeconfig, context })
     }
 
     /// Connects, after a look at whose cluster the file leads to.
@@ -68,6 +72,14 @@ impl Target {
             refuse_remote(&self.kubeconfig)?;
         }
         Ok(health::connect(&self.kubeconfig, &self.context).await?)
+    }
+
+    /// The flags by which a person names the same target to another command.
+    pub(crate) fn flags(&self) -> String {
+        match self.environment.is_local() {
+            true => format!("--env {}", self.environment),
+            false => format!("--env {} --context {}", self.environment, self.context),
+        }
     }
 
     /// How a person would call kubectl for this cluster.
@@ -160,6 +172,20 @@ pub(crate) fn run_briefly<T>(work: impl Future<Output = anyhow::Result<T>>) -> a
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_command_names_the_same_target() {
+        let target = |environment: Environment, context: &str| Target {
+            environment,
+            kubeconfig: PathBuf::new(),
+            context: context.to_owned(),
+        };
+        assert_eq!(target(Environment::Kind, "kind-mlflow-gke").flags(), "--env kind");
+        assert_eq!(
+            target(Environment::GcpCloudsql, "gke_our").flags(),
+            "--env gcp-cloudsql --context gke_our"
+        );
+    }
 
     #[test]
     fn a_kubeconfig_that_leads_elsewhere_is_seen() {

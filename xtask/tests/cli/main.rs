@@ -7,6 +7,7 @@ mod daemon;
 mod doctor;
 mod machine;
 mod output;
+mod printed;
 mod refusals;
 mod registry;
 mod run;

@@ -79,7 +79,7 @@ def connect(timeout_s: float):
         if now >= deadline:
             log.fail(
                 f"{target()}: still not reachable after {timeout_s:.0f} s: {cause}",
-                "kubectl -n mlflow get pods,endpoints -l app=postgres",
+                "kubectl -n mlflow get pods,endpointslices",
             )
         if cause != said or now - said_at >= 10:
             log.line(f"{target()}: {cause}; trying for {deadline - now:.0f} s more")
@@ -137,7 +137,7 @@ def wait_for_schema(connection, timeout_s: float) -> None:
             log.fail(
                 f"{target()}: schema is at {found or 'nothing'}, MLflow {schema['mlflow']} needs"
                 f" {schema['head']}, and no migration finished within {timeout_s:.0f} s",
-                "kubectl -n mlflow logs job/mlflow-migrate",
+                "kubectl -n mlflow logs -l app=mlflow-migrate --tail 50",
             )
         if said_at is None or now - said_at >= 10:
             log.line(

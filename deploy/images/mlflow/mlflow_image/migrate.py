@@ -30,7 +30,7 @@ def lock(connection, timeout_s: float) -> None:
             if now >= deadline:
                 log.fail(
                     f"another migration of {database.target()} still runs after {timeout_s:.0f} s",
-                    "kubectl -n mlflow logs job/mlflow-migrate",
+                    "kubectl -n mlflow logs -l app=mlflow-migrate --tail 50",
                 )
             if said_at is None or now - said_at >= 10:
                 log.line(f"another migration runs, waiting up to {deadline - now:.0f} s for its end")
