@@ -39,6 +39,8 @@ pub struct Attributes<'a> {
 }
 
 /// Why a condition is refused.
+///
+/// The words are ours: what Google's compiler says of an expression is not documented.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConditionError {
     /// Not an expression.

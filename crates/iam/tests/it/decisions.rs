@@ -1,7 +1,7 @@
 //! Who may do what: tables of callers, bindings and answers.
 
 use iam::{
-    Binding, Caller, Decision, NearMiss, Principal, Resource, Workload, allowed_permissions,
+    Binding, Caller, Decision, Member, NearMiss, Principal, Resource, Workload, allowed_permissions,
 };
 
 use crate::world::{
@@ -180,11 +180,13 @@ fn a_pod_becomes_its_service_account_through_any_name_that_means_it() {
         );
         asked.is_allowed()
     };
+    let covers =
+        |member: &str| member.parse::<Member>().unwrap().covers(&workload("mlflow", "mlflow"));
     for member in means {
-        assert!(becomes(&member), "{member}");
+        assert!(becomes(&member) && covers(&member), "{member}");
     }
     for member in does_not {
-        assert!(!becomes(&member), "{member}");
+        assert!(!becomes(&member) && !covers(&member), "{member}");
     }
 }
 
@@ -204,7 +206,7 @@ fn a_workload_is_printed_and_named_as_google_does() {
          workloadIdentityPools/{PROJECT}.svc.id.goog/kubernetes.cluster/\
          https://container.googleapis.com/v1/projects/p/locations/l/clusters/c"
     );
-    assert!(!member.parse::<iam::Member>().unwrap().covers(&caller));
+    assert!(!member.parse::<Member>().unwrap().covers(&caller));
 }
 
 #[test]
