@@ -60,12 +60,12 @@ pub(crate) fn refusals(id: &ObjectId, status: &Status) -> Option<Vec<Refusal>> {
         400 => one(
             Code::Invalid,
             &status.message,
-            "a field is misspelt or of the wrong type; `cargo xtask validate` finds it offline",
+            "a field is misspelt or of the wrong type; `kubectl explain KIND --recursive` lists them",
         ),
         500 if status.message.contains("typed patch object") => one(
             Code::Invalid,
             &status.message,
-            "a field is misspelt or of the wrong type; `cargo xtask validate` finds it offline",
+            "a field is misspelt or of the wrong type; `kubectl explain KIND --recursive` lists them",
         ),
         403 => one(
             Code::Denied,

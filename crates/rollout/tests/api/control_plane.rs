@@ -99,7 +99,7 @@ fn start(home: &Path) -> u16 {
     ports[2]
 }
 
-fn program(variable: &str) -> PathBuf {
+pub(crate) fn program(variable: &str) -> PathBuf {
     let path = std::env::var_os(variable).map(PathBuf::from).unwrap_or_else(|| {
         panic!("{variable} is not set\nhint: `cargo xtask test` builds the program and sets it")
     });

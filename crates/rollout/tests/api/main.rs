@@ -8,5 +8,6 @@ mod fixture;
 mod adoption;
 mod deploy;
 mod leases;
+mod overlays;
 mod preflight;
 mod prune;
