@@ -170,6 +170,26 @@ fn what_is_missing_is_installed_through_sudo_before_the_daemon_starts() {
 }
 
 #[test]
+fn a_person_is_asked_once_and_may_type_a_password_for_sudo() {
+    for (typed, is_yes) in [("y", true), ("n", false), ("", false)] {
+        let (machine, xtask) = machine_of_a_user();
+        let machine = machine.without_daemon();
+        let call = xtask(&machine, "doctor --fix").at_a_terminal(typed);
+        let call = if is_root() { call.by_user(65534) } else { call };
+        let ended = call.run();
+        let start = if has_systemd() { "sudo systemctl start docker" } else { "sudo dockerd" };
+        assert!(ended.stdout.contains(start) && ended.stdout.contains("[y/N]"), "{ended}");
+        assert_eq!(machine.path("state/daemon").exists(), is_yes, "{typed:?}: {ended}");
+        if is_yes {
+            assert_eq!(machine.calls("sudo")[0], "--validate", "it may ask for a password");
+            xtask(&machine, "cluster down --yes").run();
+        } else {
+            assert_eq!(machine.calls("sudo"), [""; 0]);
+        }
+    }
+}
+
+#[test]
 fn a_sudo_that_wants_a_password_fails_at_once_in_its_own_words() {
     let (machine, xtask) = machine_of_a_user();
     let machine = machine.without_daemon();

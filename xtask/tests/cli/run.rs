@@ -40,6 +40,19 @@ impl Xtask {
         self
     }
 
+    /// The same call at a terminal, where somebody types this.
+    pub(crate) fn at_a_terminal(self, typed: &str) -> Self {
+        let words: Vec<_> =
+            std::iter::once(self.0.get_program()).chain(self.0.get_args()).collect();
+        let call = words.join(OsStr::new(" "));
+        let script =
+            "printf '%s\\n' \"$1\" | /usr/bin/script --quiet --return --command \"$2\" /dev/null";
+        let mut command = process::program("/bin/sh");
+        command.args(["-c", script, "sh", typed]).arg(call).env_clear();
+        command.envs(self.0.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Self(command)
+    }
+
     /// Runs to the end.
     pub(crate) fn run(self) -> Ended {
         self.start().end()
