@@ -22,10 +22,9 @@ pub(crate) struct Arguments {
 
 /// Prints a table of events.
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
-    let environment = arguments.selection.env;
     let target = Target::of(context, &arguments.selection)?;
     target::run(async {
-        let client = target.connect(environment).await?;
+        let client = target.connect().await?;
         let mut watcher = Watcher::open(client, NAMESPACE).await?;
         let mut events: Vec<&Value> = watcher
             .snapshot()

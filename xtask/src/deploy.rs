@@ -104,7 +104,7 @@ async fn deploy(
     target: &Target,
     options: Options,
 ) -> anyhow::Result<()> {
-    let client = target.connect(overlay.environment).await?;
+    let client = target.connect().await?;
     let server = Server::new(client.clone());
     let step = context.log.step("deploy-plan", "compare with the cluster");
     let plan = rollout::plan(&server, &overlay.bundle, &diff::owner(overlay), options).await?;

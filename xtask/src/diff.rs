@@ -22,7 +22,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()
     let overlay = Overlay::render(context, arguments.selection.env)?;
     let target = Target::of(context, &arguments.selection)?;
     target::run(async {
-        let server = Server::new(target.connect(overlay.environment).await?);
+        let server = Server::new(target.connect().await?);
         let options = Options { thorough: true, ..Options::default() };
         let plan = rollout::plan(&server, &overlay.bundle, &owner(&overlay), options).await?;
         show(context, &plan)

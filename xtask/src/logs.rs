@@ -29,10 +29,9 @@ pub(crate) struct Arguments {
 
 /// Prints the lines to stdout, each with its pod.
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
-    let environment = arguments.selection.env;
     let target = Target::of(context, &arguments.selection)?;
     target::run(async {
-        let client = target.connect(environment).await?;
+        let client = target.connect().await?;
         let pods =
             Pods { namespace: NAMESPACE, labels: &arguments.selector, tail: Some(arguments.tail) };
         let is_json = context.log.is_json();

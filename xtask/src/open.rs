@@ -25,11 +25,10 @@ pub(crate) struct Arguments {
 
 /// Serves the port until it is interrupted. The pod may be replaced meanwhile.
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
-    let environment = arguments.selection.env;
     let target = Target::of(context, &arguments.selection)?;
     target::run(async {
         let listener = listen(arguments.port).await?;
-        let client = target.connect(environment).await?;
+        let client = target.connect().await?;
         let url = format!("http://localhost:{}", listener.local_addr()?.port());
         output::result(context, &url, serde_json::json!({ "url": url }));
         context.log.note("forwarding until Ctrl-C");

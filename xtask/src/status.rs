@@ -25,7 +25,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()
     let overlay = Overlay::render(context, arguments.selection.env)?;
     let target = Target::of(context, &arguments.selection)?;
     target::run(async {
-        let client = target.connect(overlay.environment).await?;
+        let client = target.connect().await?;
         let mut watcher = Watcher::open(client, NAMESPACE).await?;
         let verdicts = watcher.verdicts(&workloads(&overlay.bundle));
         let mut rows = vec![["WORKLOAD", "STATE", "WHY"].map(str::to_owned).to_vec()];

@@ -67,8 +67,8 @@ impl Target {
     ///
     /// # Errors
     /// The file leads elsewhere than the environment belongs, or nobody answers.
-    pub(crate) async fn connect(&self, environment: Environment) -> anyhow::Result<kube::Client> {
-        if environment.is_local() {
+    pub(crate) async fn connect(&self) -> anyhow::Result<kube::Client> {
+        if self.environment.is_local() {
             refuse_remote(&self.kubeconfig)?;
         }
         Ok(health::connect(&self.kubeconfig, &self.context).await?)

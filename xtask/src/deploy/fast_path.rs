@@ -27,7 +27,7 @@ pub(crate) async fn is_done(
 }
 
 async fn check(overlay: &Overlay, target: &Target, options: Options) -> anyhow::Result<bool> {
-    let client = target.connect(overlay.environment).await?;
+    let client = target.connect().await?;
     let server = Server::new(client.clone());
     let owner = diff::owner(overlay);
     let (plan, watcher) = tokio::join!(
