@@ -29,20 +29,17 @@ pub(crate) fn named<'a>(items: &'a [Value], name: &str) -> Option<&'a Value> {
 
 /// A label of an object.
 pub(crate) fn label<'a>(object: &'a Value, name: &str) -> &'a str {
-    object
-        .pointer("/metadata/labels")
-        .and_then(|labels| labels.get(name))
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    entry(object, "/metadata/labels", name)
 }
 
 /// An annotation of an object.
 pub(crate) fn annotation<'a>(object: &'a Value, name: &str) -> &'a str {
-    object
-        .pointer("/metadata/annotations")
-        .and_then(|annotations| annotations.get(name))
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    entry(object, "/metadata/annotations", name)
+}
+
+/// An entry of a map whose names may hold what a pointer would split at.
+fn entry<'a>(object: &'a Value, map: &str, name: &str) -> &'a str {
+    object.pointer(map).and_then(|it| it.get(name)).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The condition of that type, when its status is the one asked for.
