@@ -55,13 +55,21 @@ impl Reading<'_> {
         let text = std::fs::read_to_string(&whole)
             .with_context(|| format!("cannot read `{}`", path.display()))?;
         Ok(yaml::parse(&text).unwrap_or_else(|fault| {
-            // The parser may notice a line too late, or name where what it was reading began.
-            let lines = text.lines().skip(fault.line.saturating_sub(2)).take(3);
-            let lines: String = lines.map(|it| format!("\n  | {it}")).collect();
+            let lines: String = around(&text, fault.line).map(|it| format!("\n  | {it}")).collect();
             self.faults.push(format!("{}:{fault}{lines}", path.display()));
             Vec::new()
         }))
     }
+}
+
+/// The lines to look at. The parser may notice a line or two too late, or name where what it was
+/// reading began.
+fn around(text: &str, line: usize) -> impl Iterator<Item = &str> {
+    let is_content = |it: &&str| !it.trim().is_empty() && !it.trim_start().starts_with('#');
+    let before: Vec<&str> = text.lines().take(line.saturating_sub(1)).collect();
+    let mut content = (0..before.len()).rev().filter(|it| is_content(&before[*it]));
+    let first = content.nth(1).unwrap_or(0);
+    text.lines().take(line + 1).skip(first)
 }
 
 /// Every text in a value: a kustomization names files and folders in fields of many kinds.
@@ -85,4 +93,18 @@ fn normal(path: &Path) -> PathBuf {
         }
     }
     normal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_lines_of_content_before_and_one_after_are_shown() {
+        let text = "a: 1\nb: [2\n# why\nc: 3\n\nd: 4\ne: 5\nf: 6\n";
+        let shown: Vec<&str> = around(text, 6).collect();
+        assert_eq!(shown, ["b: [2", "# why", "c: 3", "", "d: 4", "e: 5"]);
+        assert_eq!(around(text, 1).collect::<Vec<_>>(), ["a: 1", "b: [2"]);
+        assert_eq!(around("", 1).count(), 0);
+    }
 }
