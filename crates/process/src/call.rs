@@ -130,6 +130,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// As [`Call::run`], with an empty stderr; the limit does not apply, a person is in charge.
+    #[expect(clippy::disallowed_methods, reason = "this is the crate that runs processes")]
     pub fn interact(mut self) -> Result<ExitStatus, Error> {
         show(Sight::Started(&self.shown));
         self.command.status().map_err(|source| Error::start(&self.command, &self.shown, source))
@@ -140,6 +141,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// Not there, or not started.
+    #[expect(clippy::disallowed_methods, reason = "this is the crate that runs processes")]
     pub fn detach(mut self, log: File) -> Result<u32, Error> {
         show(Sight::Started(&self.shown));
         let both =

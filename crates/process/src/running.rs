@@ -70,6 +70,7 @@ impl Running {
         Self::start_as(command, shown, None)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the crate that runs processes")]
     pub(crate) fn start_as(
         mut command: Command,
         shown: String,
