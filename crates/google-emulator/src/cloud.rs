@@ -12,6 +12,7 @@ use crate::key_source::KeySource;
 use crate::log::{Entry, Log};
 use crate::pki::{Pki, PkiError};
 use crate::state::{State, Store, StoreError, fresh};
+use crate::surface::storage;
 use crate::token::{AccessToken, Refusal, Tokens};
 use crate::world::World;
 
@@ -72,6 +73,8 @@ pub struct Cloud {
     pub upstreams: Upstreams,
     /// The cluster's public keys.
     pub keys: KeySource,
+    /// Connections to the storage server, and the uploads that are open.
+    pub storage: storage::Backend,
 }
 
 impl Cloud {
@@ -86,7 +89,19 @@ impl Cloud {
         let tokens = Tokens::open(&state_folder)?;
         let pki = Arc::new(Pki::open(&state_folder, Arc::clone(&clock))?);
         let faults = Faults::default();
-        Ok(Arc::new(Self { world, state, tokens, pki, clock, log, faults, upstreams, keys }))
+        let storage = storage::Backend::default();
+        Ok(Arc::new(Self {
+            world,
+            state,
+            tokens,
+            pki,
+            clock,
+            log,
+            faults,
+            upstreams,
+            keys,
+            storage,
+        }))
     }
 
     /// The present moment.

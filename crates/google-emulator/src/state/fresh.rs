@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Bucket, ServiceAccount, State, etag, sql};
 use crate::clock;
+use crate::surface::storage;
 use crate::world::{self, World};
 
 /// Makes the state that a world file describes.
@@ -122,6 +123,12 @@ fn location<'a>(world: &'a World, location: &'a str) -> &'a str {
 
 fn add_policies(state: &mut State, world: &World) -> Result<(), String> {
     let mut bindings: BTreeMap<String, (Resource, Vec<Binding>)> = BTreeMap::new();
+    let project = &world.project.id;
+    for bucket in &world.buckets {
+        let resource = Resource::bucket(project, &bucket.name);
+        let name = resource.name().to_owned();
+        bindings.insert(name, (resource, storage::fresh_bindings(project)));
+    }
     for binding in &world.bindings {
         let resource = target(world, &binding.on)?;
         let condition: Option<Condition> = match &binding.condition {

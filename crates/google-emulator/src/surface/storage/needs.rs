@@ -1,0 +1,119 @@
+//! Which permissions Google asks for (the documentation of IAM permissions for JSON and XML methods).
+
+use super::{call::Operation, failure::Kind};
+
+/// A permission, and on what it is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// Google's name of it.
+    pub permission: &'static str,
+    /// On the bucket of the call, or on its object.
+    pub kind: Kind,
+}
+
+/// Taking an object away, which overwriting one does as well.
+pub const DELETE: Need = object("storage.objects.delete");
+/// Putting an object there.
+pub const CREATE: Need = object("storage.objects.create");
+/// Reading an object.
+pub const GET: Need = object("storage.objects.get");
+/// Knowing which objects there are: without it a missing one is told as a refusal.
+pub const LIST: Need = bucket("storage.objects.list");
+
+/// What the call needs on the bucket and the object that its path names, before anything is done.
+///
+/// An upload needs [`CREATE`] on a name that may be in the body, and [`DELETE`] on what it overwrites; copies need
+/// both on their target, and a composition [`GET`] on its sources. Those are asked where the names are known.
+pub fn needs(operation: &Operation) -> &'static [Need] {
+    use Operation::*;
+    match operation {
+        GetBucket => const { &[bucket("storage.buckets.get")] },
+        PatchBucket | UpdateBucket => const { &[bucket("storage.buckets.update")] },
+        DeleteBucket => const { &[bucket("storage.buckets.delete")] },
+        GetBucketPolicy => const { &[bucket("storage.buckets.getIamPolicy")] },
+        SetBucketPolicy => const { &[bucket("storage.buckets.setIamPolicy")] },
+        ListObjects | GetStorageLayout => const { &[LIST] },
+        GetObject | Download | Rewrite { .. } | Copy { .. } => const { &[GET] },
+        PatchObject | UpdateObject => const { &[GET, object("storage.objects.update")] },
+        DeleteObject => const { &[DELETE] },
+        ListBuckets => const { &[project("storage.buckets.list")] },
+        InsertBucket => const { &[project("storage.buckets.create")] },
+        GetServiceAccount { .. } => const { &[project("resourcemanager.projects.get")] },
+        // No permission: a question about permissions, an upload that was allowed when it began, calls that are
+        // refused anyway, and what stands for other calls.
+        TestBucketPermissions | ContinueResumable { .. } | CancelResumable { .. } => &[],
+        LegacyAcl { .. } | Unknown(_) | Batch => &[],
+        InsertMedia | InsertMultipart | StartResumable | Compose => &[],
+    }
+}
+
+/// Whether the operation changes something.
+pub fn writes(operation: &Operation) -> bool {
+    use Operation::*;
+    match operation {
+        GetBucket | GetBucketPolicy | TestBucketPermissions | ListBuckets | GetStorageLayout => {
+            false
+        }
+        ListObjects | GetObject | Download | GetServiceAccount { .. } | Batch | Unknown(_) => false,
+        LegacyAcl { verb } => *verb != "get",
+        InsertBucket | PatchBucket | UpdateBucket | DeleteBucket | SetBucketPolicy => true,
+        PatchObject | UpdateObject | DeleteObject | InsertMedia | InsertMultipart => true,
+        StartResumable | ContinueResumable { .. } | CancelResumable { .. } => true,
+        Compose | Rewrite { .. } | Copy { .. } => true,
+    }
+}
+
+/// Whether the operation changes objects, which a read-only bucket refuses.
+pub fn writes_objects(operation: &Operation) -> bool {
+    use Operation::*;
+    writes(operation)
+        && !matches!(operation, InsertBucket | PatchBucket | UpdateBucket | SetBucketPolicy)
+}
+
+const fn project(permission: &'static str) -> Need {
+    Need { permission, kind: Kind::Project }
+}
+
+const fn bucket(permission: &'static str) -> Need {
+    Need { permission, kind: Kind::Bucket }
+}
+
+const fn object(permission: &'static str) -> Need {
+    Need { permission, kind: Kind::Object }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_permission_is_one_that_iam_knows() {
+        use Operation::*;
+        let operations = [
+            GetBucket,
+            PatchBucket,
+            DeleteBucket,
+            GetBucketPolicy,
+            SetBucketPolicy,
+            ListObjects,
+            GetObject,
+            PatchObject,
+            DeleteObject,
+            ListBuckets,
+            InsertBucket,
+        ];
+        for need in operations.iter().flat_map(needs).chain([&CREATE]) {
+            assert!(iam::is_permission(need.permission), "{}", need.permission);
+        }
+    }
+
+    #[test]
+    fn what_needs_nothing_reads_nothing_of_a_bucket() {
+        use Operation::*;
+        let upload_id = String::new();
+        for operation in [InsertMedia, StartResumable, Compose, ContinueResumable { upload_id }] {
+            assert!(needs(&operation).is_empty() && writes_objects(&operation), "{operation:?}");
+        }
+        assert!(!writes_objects(&SetBucketPolicy) && writes(&SetBucketPolicy));
+    }
+}
