@@ -1,7 +1,8 @@
 //! Cloud Storage: the gateway in front of the storage server.
 //!
-//! A request is read once ([`call`]), authorized ([`asked`], [`needs`]), and written anew for the server behind
-//! ([`upstream`]). Bodies of objects stream in both directions. Buckets and their policies are in the cloud's state.
+//! A request is read once ([`call`]), authorized ([`asked`], [`needs`]), and written anew for the
+//! server behind ([`upstream`]). Bodies of objects stream in both directions. Buckets and their
+//! policies are in the cloud's state.
 
 mod asked;
 mod batch;
@@ -46,8 +47,8 @@ use crate::{
 
 pub use self::{policies::fresh_bindings, upstream::Backend};
 
-/// A refused upload is read to its end up to this length: a client that still writes sees a broken connection
-/// instead of the refusal, and tries again.
+/// A refused upload is read to its end up to this length: a client that still writes sees a broken
+/// connection instead of the refusal, and tries again.
 const DRAIN_MAX: u64 = 128 << 20;
 /// The most time for that.
 const DRAIN_TIME: Duration = Duration::from_secs(20);
@@ -69,7 +70,8 @@ pub async fn handle(cloud: &Arc<Cloud>, request: Request<Body>) -> Response<Body
     serve(Arc::clone(cloud), parts, host, call, body).await
 }
 
-/// Empties the storage server, because the state is reset: what is in the world is made anew at its first use.
+/// Empties the storage server, because the state is reset: what is in the world is made anew at its
+/// first use.
 ///
 /// # Errors
 /// When the server doesn't answer.

@@ -208,7 +208,8 @@ impl Asked {
     }
 }
 
-/// A body as a whole, up to a limit. Boxed, or the compiler can't tell that a batch may move between threads.
+/// A body as a whole, up to a limit. Boxed, or the compiler can't tell that a batch may move
+/// between threads.
 pub(super) fn whole(body: Body, limit: usize) -> BoxFuture<'static, Result<Bytes, Failure>> {
     Box::pin(async move { body::bytes(body, limit).await.map_err(|_| Failure::too_large()) })
 }

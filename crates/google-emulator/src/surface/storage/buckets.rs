@@ -116,7 +116,8 @@ impl Asked {
         Ok(body::ok(&self.shown(&bucket)))
     }
 
-    /// Makes the bucket upstream. One that is there already holds what an earlier bucket of this name held.
+    /// Makes the bucket upstream. One that is there already holds what an earlier bucket of this
+    /// name held.
     async fn make_upstream(&self, name: &str) -> Result<(), Failure> {
         let upstream = self.cloud.upstreams.storage.as_ref();
         if self.cloud.storage.make(upstream, name).await? {
@@ -234,9 +235,8 @@ impl Asked {
             "bucketPolicyOnly": access,
             "uniformBucketLevelAccess": access,
         });
-        let prevention = &bucket.attributes["iamConfiguration"]["publicAccessPrevention"];
-        if prevention.is_string() {
-            configuration["publicAccessPrevention"] = prevention.clone();
+        if public_access_is_prevented(bucket) {
+            configuration["publicAccessPrevention"] = "enforced".into();
         }
         let own = json!({
             "kind": "storage#bucket",
@@ -264,13 +264,20 @@ fn named(list: &Value) -> Vec<String> {
     items.filter_map(|it| it["name"].as_str()).map(str::to_owned).collect()
 }
 
+/// Whether nobody without an account may be granted anything.
+pub(super) fn public_access_is_prevented(bucket: &Bucket) -> bool {
+    let configuration = bucket.attributes.get("iamConfiguration");
+    configuration.is_some_and(|it| it["publicAccessPrevention"] == "enforced")
+}
+
 /// What of a bucket's resource is kept as it was written.
 fn attributes(mut asked: Map<String, Value>) -> Result<Map<String, Value>, Failure> {
     asked.retain(|key, value| !NOT_ATTRIBUTES.contains(&key.as_str()) && !value.is_null());
     let configuration = asked.get("iamConfiguration").unwrap_or(&Value::Null);
     let off = |key: &str| configuration[key]["enabled"] == false;
     if off("uniformBucketLevelAccess") || off("bucketPolicyOnly") {
-        // The answer of a project whose organization demands uniform access, which this one always does.
+        // The answer of a project whose organization demands uniform access, which this one always
+        // does.
         let text = "Request violates constraint 'constraints/storage.uniformBucketLevelAccess'";
         return Err(Failure::new(412, "conditionNotMet", ("PreconditionFailed", text), text));
     }

@@ -1,6 +1,7 @@
 //! What a request to Cloud Storage is: a pure reading of its method, host, path and query.
 //!
-//! Everything after this works with the names that were decoded here; the path that the caller wrote goes nowhere.
+//! Everything after this works with the names that were decoded here; the path that the caller
+//! wrote goes nowhere.
 
 use super::{
     failure::{Failure, Form},
@@ -177,7 +178,8 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     fn json(self, api: Api, path: &str) -> Result<Call, Failure> {
-        // Each part is decoded by itself: an encoded slash belongs to a name, a plain one never does.
+        // Each part is decoded by itself: an encoded slash belongs to a name, a plain one never
+        // does.
         let parts: Vec<String> = path
             .split('/')
             .filter(|it| !it.is_empty())
@@ -281,7 +283,8 @@ impl Parts<'_> {
             Some(bucket) => (bucket, path.as_str()),
             None => path.split_once('/').unwrap_or((path.as_str(), "")),
         };
-        // A sub-resource in the query makes another call of the same path; every one of these is refused as a whole.
+        // A sub-resource in the query makes another call of the same path; every one of these is
+        // refused as a whole.
         let other = OTHER_XML.iter().find(|it| self.query.has(it)).map(|it| format!("`?{it}`"));
         let operation = match (other, self.method, object.is_empty()) {
             _ if bucket.is_empty() => self.unknown(&["/"]),
@@ -316,7 +319,8 @@ impl Parts<'_> {
     }
 }
 
-/// Sub-resources of the XML API that change the meaning of a path and that this emulator doesn't have.
+/// Sub-resources of the XML API that change the meaning of a path and that this emulator doesn't
+/// have.
 const OTHER_XML: [&str; 19] = [
     "acl",
     "billing",

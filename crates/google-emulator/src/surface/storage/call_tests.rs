@@ -133,7 +133,8 @@ fn what_clients_call() {
 
 #[test]
 fn a_bucket_in_the_host_is_the_only_bucket() {
-    // The path looks like the JSON API and names somebody else's bucket; here it is an object's name.
+    // The path looks like the JSON API and names somebody else's bucket; here it is an object's
+    // name.
     let seen = call("GET", "storage.storage.googleapis.com/storage/v1/b/other/o/x").unwrap();
     assert_eq!((seen.api, seen.bucket.as_str()), (Api::Xml, "storage"));
     assert_eq!(seen.object, "storage/v1/b/other/o/x");

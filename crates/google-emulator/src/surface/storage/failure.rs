@@ -1,7 +1,7 @@
 //! How Cloud Storage refuses, in the three forms that its clients read.
 //!
-//! The JSON API answers without the `status` field of other Google APIs, a media download answers the bare message
-//! as text, and the XML API (signed URLs too) an XML document.
+//! The JSON API answers without the `status` field of other Google APIs, a media download answers
+//! the bare message as text, and the XML API (signed URLs too) an XML document.
 
 use super::text::percent_encode;
 
@@ -16,7 +16,8 @@ pub struct Failure {
     pub message: String,
     /// `locationType` and `location` of the JSON form.
     pub location: Option<(&'static str, &'static str)>,
-    /// `Code` of the XML form, with what stands in `Message` there; the message above is the details then.
+    /// `Code` of the XML form, with what stands in `Message` there; the message above is the
+    /// details then.
     pub xml: (&'static str, &'static str),
     /// More elements of the XML form.
     pub more: Vec<(&'static str, String)>,
@@ -101,7 +102,8 @@ impl Failure {
         Self::new(404, "notFound", xml, format!("No such object: {bucket}/{object}"))
     }
 
-    /// 404 of an upload that nobody opened, or that is over (the documentation of resumable uploads).
+    /// 404 of an upload that nobody opened, or that is over (the documentation of resumable
+    /// uploads).
     pub fn no_upload() -> Self {
         let xml = ("NoSuchUpload", "The requested upload was not found.");
         Self::new(404, "notFound", xml, "Upload session not found.")
@@ -130,7 +132,8 @@ impl Failure {
         Self { location: Some(("parameter", parameter)), ..failure }
     }
 
-    /// 400 of an ACL call on a bucket with uniform access (seen in public logs); every bucket here has it.
+    /// 400 of an ACL call on a bucket with uniform access (seen in public logs); every bucket here
+    /// has it.
     pub fn uniform_access(verb: &str, thing: &str) -> Self {
         Self::invalid(format!(
             "Cannot {verb} legacy ACL for {thing} when uniform bucket-level access is enabled. \

@@ -1,7 +1,7 @@
 //! The first part of a `multipart/related` upload, found while the body streams by.
 //!
-//! Only the first part is read, because it may name the object; the bytes of the second go on untouched. Line ends
-//! may be CRLF (google-cloud-storage) or bare LF (gcloud).
+//! Only the first part is read, because it may name the object; the bytes of the second go on
+//! untouched. Line ends may be CRLF (google-cloud-storage) or bare LF (gcloud).
 
 /// The most that is kept of a body while the first part is looked for.
 const FIRST_PART_MAX: usize = 256 * 1024;
@@ -77,6 +77,12 @@ impl FirstPart {
         }
     }
 
+    /// The content type with its boundary in the one way of quoting that everybody reads.
+    pub fn content_type(&self) -> String {
+        let boundary = String::from_utf8_lossy(&self.delimiter[2..]);
+        format!("multipart/related; boundary=\"{boundary}\"")
+    }
+
     /// Everything that was taken, which is to go on before the rest of the body.
     pub fn into_seen(self) -> Vec<u8> {
         self.seen
@@ -119,7 +125,8 @@ impl FirstPart {
     }
 }
 
-/// The boundary of a multipart content type; quotes may be of either kind (gcloud and gsutil use single ones).
+/// The boundary of a multipart content type; quotes may be of either kind (gcloud and gsutil use
+/// single ones).
 pub(super) fn boundary(content_type: &str) -> Option<String> {
     let (kind, parameters) = content_type.split_once(';')?;
     if !kind.trim().to_ascii_lowercase().starts_with("multipart/") {
@@ -131,7 +138,8 @@ pub(super) fn boundary(content_type: &str) -> Option<String> {
         quote @ ('"' | '\'') => value[1..].split(quote).next()?,
         _ => value.split(';').next()?.trim_end(),
     };
-    (1..=200).contains(&value.len()).then(|| value.to_owned())
+    let plain = value.bytes().all(|it| (b' '..=b'~').contains(&it) && !b"\"\\".contains(&it));
+    ((1..=200).contains(&value.len()) && plain).then(|| value.to_owned())
 }
 
 #[cfg(test)]
@@ -192,6 +200,8 @@ mod tests {
             ("multipart/related; boundary='===1=='", Some("===1==")),
             ("Multipart/Related; x=1; BOUNDARY=abc ; y=2", Some("abc")),
             ("multipart/related", None),
+            ("multipart/related; boundary=a\\b", None),
+            ("multipart/related; boundary='a\"b'", None),
             ("application/json; boundary=a", None),
             ("multipart/related; boundary=", None),
             ("multipart/related; boundary=\"\"", None),

@@ -1,4 +1,5 @@
-//! Names of buckets and objects: what Google allows, and what the store behind the gateway can keep.
+//! Names of buckets and objects: what Google allows, and what the store behind the gateway can
+//! keep.
 
 use super::failure::Failure;
 
@@ -53,9 +54,9 @@ pub fn check_object(name: &str) -> Result<(), Failure> {
 
 /// Why the store behind the gateway can't keep an object of a name that Google allows, if it can't.
 ///
-/// fake-gcs-server joins the name to the bucket's folder as a path: `..` would leave the bucket, an empty part would
-/// be another object's name, and a name that ends with a slash is a folder that no listing shows. Nothing of that is
-/// passed on.
+/// fake-gcs-server joins the name to the bucket's folder as a path: `..` would leave the bucket, an
+/// empty part would be another object's name, and a name that ends with a slash is a folder that no
+/// listing shows. Nothing of that is passed on.
 pub fn unkeepable(name: &str) -> Option<&'static str> {
     if name.contains('\0') {
         return Some("a zero byte");

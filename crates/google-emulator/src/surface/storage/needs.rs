@@ -1,4 +1,5 @@
-//! Which permissions Google asks for (the documentation of IAM permissions for JSON and XML methods).
+//! Which permissions Google asks for (the documentation of IAM permissions for JSON and XML
+//! methods).
 
 use super::{call::Operation, failure::Kind};
 
@@ -22,8 +23,9 @@ pub const LIST: Need = bucket("storage.objects.list");
 
 /// What the call needs on the bucket and the object that its path names, before anything is done.
 ///
-/// An upload needs [`CREATE`] on a name that may be in the body, and [`DELETE`] on what it overwrites; copies need
-/// both on their target, and a composition [`GET`] on its sources. Those are asked where the names are known.
+/// An upload needs [`CREATE`] on a name that may be in the body, and [`DELETE`] on what it
+/// overwrites; copies need both on their target, and a composition [`GET`] on its sources. Those
+/// are asked where the names are known.
 pub fn needs(operation: &Operation) -> &'static [Need] {
     use Operation::*;
     match operation {
@@ -39,8 +41,8 @@ pub fn needs(operation: &Operation) -> &'static [Need] {
         ListBuckets => const { &[project("storage.buckets.list")] },
         InsertBucket => const { &[project("storage.buckets.create")] },
         GetServiceAccount { .. } => const { &[project("resourcemanager.projects.get")] },
-        // No permission: a question about permissions, an upload that was allowed when it began, calls that are
-        // refused anyway, and what stands for other calls.
+        // No permission: a question about permissions, an upload that was allowed when it began,
+        // calls that are refused anyway, and what stands for other calls.
         TestBucketPermissions | ContinueResumable { .. } | CancelResumable { .. } => &[],
         LegacyAcl { .. } | Unknown(_) | Batch => &[],
         InsertMedia | InsertMultipart | StartResumable | Compose => &[],

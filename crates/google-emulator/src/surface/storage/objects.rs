@@ -123,7 +123,8 @@ impl Asked {
         }
     }
 
-    /// Checks conditions that the store doesn't know. They hold at this moment; another writer may come between.
+    /// Checks conditions that the store doesn't know. They hold at this moment; another writer may
+    /// come between.
     pub(super) async fn check_conditions(
         &self,
         bucket: &str,

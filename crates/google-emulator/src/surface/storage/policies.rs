@@ -1,4 +1,5 @@
-//! Policies of buckets: `getIamPolicy`, `setIamPolicy` and `testIamPermissions` as Cloud Storage has them.
+//! Policies of buckets: `getIamPolicy`, `setIamPolicy` and `testIamPermissions` as Cloud Storage
+//! has them.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     asked::{Asked, from_error},
+    buckets::public_access_is_prevented,
     failure::Failure,
 };
 use crate::{
@@ -65,7 +67,7 @@ impl Asked {
             .iter()
             .flat_map(|it| &it.members)
             .any(|it| matches!(it.as_str(), "allUsers" | "allAuthenticatedUsers"));
-        if public && bucket.attributes["iamConfiguration"]["publicAccessPrevention"] == "enforced" {
+        if public && public_access_is_prevented(&bucket) {
             let text = "The member bindings allUsers and allAuthenticatedUsers are not allowed since public \
                         access prevention is enforced.";
             let xml = ("PreconditionFailed", "Precondition failed.");

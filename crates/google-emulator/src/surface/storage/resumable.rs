@@ -1,4 +1,5 @@
-//! Resumable uploads: opened with the permissions of their caller, gone on with by whoever has the id.
+//! Resumable uploads: opened with the permissions of their caller, gone on with by whoever has the
+//! id.
 
 use hyper::{
     Method, Response, StatusCode,
@@ -23,7 +24,8 @@ use super::{
 };
 use crate::body::{self, Body};
 
-/// Keys of an object's resource that are told elsewhere, or that the store would take for another bucket.
+/// Keys of an object's resource that are told elsewhere, or that the store would take for another
+/// bucket.
 const NOT_METADATA: [&str; 5] = ["bucket", "name", "acl", "predefinedacl", "retention"];
 
 impl Asked {

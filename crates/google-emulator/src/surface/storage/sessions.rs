@@ -1,7 +1,7 @@
 //! Resumable uploads that are open: how far they are, and for whom they were opened.
 //!
-//! The bytes are upstream; here is what upstream doesn't keep. Whoever knows the id may go on with an upload, as at
-//! Google, with a newer token or with none.
+//! The bytes are upstream; here is what upstream doesn't keep. Whoever knows the id may go on with
+//! an upload, as at Google, with a newer token or with none.
 
 use std::{
     collections::HashMap,

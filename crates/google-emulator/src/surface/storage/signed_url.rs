@@ -1,7 +1,8 @@
 //! Signed URLs: what was signed, by whom, until when, and the bytes that the signature must fit.
 //!
-//! V4 with RSA (the documentation of canonical requests), and V2, which Python's `generate_signed_url` still makes
-//! when it isn't told a version. Keys are looked up by the caller of this module; here is no cryptography but a hash.
+//! V4 with RSA (the documentation of canonical requests), and V2, which Python's
+//! `generate_signed_url` still makes when it isn't told a version. Keys are looked up by the caller
+//! of this module; here is no cryptography but a hash.
 
 use std::{borrow::Cow, fmt::Write as _};
 
@@ -52,7 +53,8 @@ pub struct Signed<'a> {
 /// Reads the signature of a URL, if it has one.
 ///
 /// # Errors
-/// In Google's words when the signature isn't complete, is over, or is of a kind that the emulator can't check.
+/// In Google's words when the signature isn't complete, is over, or is of a kind that the emulator
+/// can't check.
 pub fn read(query: &Query, now: u64) -> Result<Option<SignedUrl>, Failure> {
     let url = match (query.get("X-Goog-Algorithm"), query.get("GoogleAccessId")) {
         (Some("GOOG4-RSA-SHA256"), _) => read_v4(query)?,
@@ -165,7 +167,8 @@ impl SignedUrl {
 /// # Errors
 /// When a header was signed that wasn't sent, or the other way round for Google's own.
 pub fn canonical_request(signed: &Signed<'_>, names: &[String]) -> Result<String, Failure> {
-    // Only what was signed can't be changed on its way; Google's own headers change what a request does.
+    // Only what was signed can't be changed on its way; Google's own headers change what a request
+    // does.
     let unsigned = signed
         .headers
         .iter()

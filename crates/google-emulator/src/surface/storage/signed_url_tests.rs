@@ -1,4 +1,5 @@
-//! Canonical requests as Google's documentation and its Python client make them, and what is refused.
+//! Canonical requests as Google's documentation and its Python client make them, and what is
+//! refused.
 
 use proptest::prelude::*;
 

@@ -1,7 +1,8 @@
 //! Percent encoding and query strings, read strictly and written in one way only.
 //!
-//! What is decoded here is what is authorized, and the request that goes upstream is written anew from it: two
-//! programs that read one URL differently are how a caller gets at somebody else's bucket.
+//! What is decoded here is what is authorized, and the request that goes upstream is written anew
+//! from it: two programs that read one URL differently are how a caller gets at somebody else's
+//! bucket.
 
 /// A text that isn't well-formed percent-encoded UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

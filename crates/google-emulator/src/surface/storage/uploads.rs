@@ -63,14 +63,15 @@ impl Asked {
 
     pub(super) async fn insert_multipart(&mut self) -> Result<Response<Body>, Failure> {
         let kind = self.header("content-type").unwrap_or_default().to_owned();
-        let (metadata, body) = self.first_part(&kind).await?;
+        let (kind, metadata, body) = self.first_part(&kind).await?;
         // Until it is known to be allowed, a refusal must be able to read the rest.
         self.body = Some(body);
         let named = metadata.get("name").and_then(Value::as_str).unwrap_or_default();
         let name = self.call.query.get("name").unwrap_or(named).to_owned();
         let mut target = self.target(&name).await?;
         target.query.set("uploadType", "multipart");
-        let headers = self.parts.headers.clone();
+        let mut headers = self.parts.headers.clone();
+        headers.insert(CONTENT_TYPE, kind);
         let body = self.body.take().unwrap_or_else(crate::body::empty);
         self.upload(target, headers, body).await
     }
@@ -140,7 +141,8 @@ impl Asked {
             };
         }
         let failure = refusal(answer).await;
-        // Somebody else was faster, and to replace their object takes a permission that the caller lacks.
+        // Somebody else was faster, and to replace their object takes a permission that the caller
+        // lacks.
         if guarded && failure.status == 412 && !self.call.query.has("ifGenerationMatch") {
             self.need(DELETE, &self.call.bucket, object)?;
         }
@@ -148,7 +150,7 @@ impl Asked {
     }
 
     /// The object's resource out of the first part, and a body that begins anew.
-    async fn first_part(&mut self, kind: &str) -> Result<(Map<String, Value>, Body), Failure> {
+    async fn first_part(&mut self, kind: &str) -> Result<(HeaderValue, Map<String, Value>, Body), Failure> {
         let malformed = || Failure::invalid("Malformed multipart body.");
         let mut part = FirstPart::new(kind).map_err(|error| malformed().because(error))?;
         let Some(mut body) = self.body.take() else { return Err(malformed()) };
@@ -179,7 +181,8 @@ impl Asked {
                 return Err(Failure::parse_error().because(error));
             }
         };
-        Ok((metadata, chained(part.into_seen(), body)))
+        let kind = HeaderValue::from_str(&part.content_type()).map_err(|_| malformed())?;
+        Ok((kind, metadata, chained(part.into_seen(), body)))
     }
 }
 

@@ -26,7 +26,8 @@ const UPSTREAM_HOST: &str = "storage.googleapis.com";
 /// The most that is read of an answer that has to be understood here.
 const ANSWER_LIMIT: usize = 4 << 20;
 
-/// Headers that are the caller's business with the gateway, or that would give a call another meaning upstream.
+/// Headers that are the caller's business with the gateway, or that would give a call another
+/// meaning upstream.
 const NOT_FORWARDED: [&str; 16] = [
     "authorization",
     "connection",
