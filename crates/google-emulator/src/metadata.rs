@@ -30,7 +30,7 @@ use server::Server;
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -269,7 +269,7 @@ async fn source(
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn Pods>, Error> {
     if let Some(path) = &args.pods {
-        return Ok(Arc::new(open_file(path, instance)?));
+        return Ok(Arc::new(PodsFile::open(path, instance.issuer(), Arc::clone(clock))?));
     }
     let client = kube::Client::try_default().await.map_err(|it| Error::Cluster(Box::new(it)))?;
     let log = Log::stderr(Arc::clone(clock));
@@ -278,10 +278,6 @@ async fn source(
         log.write(&Entry { surface, decision, why, ..Entry::default() });
     };
     Ok(Arc::new(ClusterPods::watch(client, &args.node, report)))
-}
-
-fn open_file(path: &Path, instance: &Instance) -> Result<PodsFile, Error> {
-    Ok(PodsFile::open(path, instance.issuer())?)
 }
 
 /// Binds the port of the pods, after its address is there.

@@ -20,6 +20,7 @@ mod signer;
 pub use signer::Signer;
 
 use super::{ANNOTATION, NoToken, Peer, Pod, Pods};
+use crate::clock::{self, Clock};
 use futures::future::BoxFuture;
 use serde::Deserialize;
 use std::{
@@ -28,7 +29,7 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 use tokio::sync::watch;
 
@@ -103,16 +104,17 @@ pub struct PodsFile {
     path: PathBuf,
     /// The issuer of the tokens unless the file names one.
     issuer: String,
+    clock: Arc<dyn Clock>,
     loaded: RwLock<Loaded>,
     changes: watch::Sender<u64>,
 }
 
 impl PodsFile {
     /// Reads the file for the first time; from then on a file that cannot be read changes nothing.
-    pub fn open(path: &Path, issuer: String) -> Result<PodsFile, Error> {
-        let loaded = RwLock::new(load(path, None)?);
+    pub fn open(path: &Path, issuer: String, clock: Arc<dyn Clock>) -> Result<PodsFile, Error> {
+        let loaded = RwLock::new(load(path, None, clock.now())?);
         let changes = watch::Sender::new(0);
-        Ok(PodsFile { path: path.to_owned(), issuer, loaded, changes })
+        Ok(PodsFile { path: path.to_owned(), issuer, clock, loaded, changes })
     }
 
     fn refresh(&self) {
@@ -122,7 +124,7 @@ impl PodsFile {
         }
         let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         // A file that is being written is read again at the next request.
-        if let Ok(new) = load(&self.path, Some(&loaded)) {
+        if let Ok(new) = load(&self.path, Some(&loaded), self.clock.now()) {
             *loaded = new;
             self.changes.send_modify(|it| *it += 1);
         }
@@ -153,7 +155,7 @@ impl Pods for PodsFile {
         let signer = Arc::clone(&loaded.signer);
         let issuer = loaded.issuer.clone().unwrap_or_else(|| self.issuer.clone());
         drop(loaded);
-        let claims = claims(pod, audience, &issuer, SystemTime::now());
+        let claims = claims(pod, audience, &issuer, self.clock.now());
         Box::pin(async move { signer.sign(&claims).map_err(NoToken) })
     }
 
@@ -164,7 +166,7 @@ impl Pods for PodsFile {
 
 /// What an API server writes into a token that it makes for a pod.
 fn claims(pod: &Pod, audience: &str, issuer: &str, now: SystemTime) -> serde_json::Value {
-    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let now = clock::seconds(now);
     let Pod { namespace, name, uid, kubernetes_sa, .. } = pod;
     serde_json::json!({
         "iss": issuer,
@@ -185,7 +187,7 @@ fn stamp(path: &Path) -> Stamp {
     fs::metadata(path).map_or(Stamp(None, 0), |it| Stamp(it.modified().ok(), it.len()))
 }
 
-fn load(path: &Path, before: Option<&Loaded>) -> Result<Loaded, Error> {
+fn load(path: &Path, before: Option<&Loaded>, now: SystemTime) -> Result<Loaded, Error> {
     let stamp = stamp(path);
     let text =
         fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
@@ -193,7 +195,6 @@ fn load(path: &Path, before: Option<&Loaded>) -> Result<Loaded, Error> {
         .map_err(|source| Error::Parse { path: path.to_owned(), source })?;
     let key = path.parent().unwrap_or(Path::new("")).join(&text.signing_key);
     let signer = Signer::from_file(&key).map_err(|why| Error::Key { path: key, why })?;
-    let now = SystemTime::now();
     let pods = text.pods.into_iter().map(|(address, it)| {
         // A pod that was in the file before is as old as it was.
         let known = before.and_then(|before| before.pods.get(&address));

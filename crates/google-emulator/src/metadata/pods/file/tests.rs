@@ -62,7 +62,7 @@ fn google_sa(pods: &PodsFile) -> Option<String> {
 fn an_address_is_a_pod_a_node_or_unknown() {
     let folder = Folder::new("who");
     let path = folder.write(json!({"10.0.0.7": pod(Some("a@b"))}));
-    let pods = PodsFile::open(&path, "issuer".into()).unwrap();
+    let pods = PodsFile::open(&path, "issuer".into(), Arc::new(clock::System)).unwrap();
     assert_eq!(google_sa(&pods).as_deref(), Some("a@b"));
     assert_eq!(pods.find("10.0.0.1".parse().unwrap()), Peer::Node);
     assert_eq!(pods.find("10.0.0.8".parse().unwrap()), Peer::Unknown);
@@ -72,7 +72,7 @@ fn an_address_is_a_pod_a_node_or_unknown() {
 fn a_changed_annotation_is_seen_at_once_and_a_broken_file_changes_nothing() {
     let folder = Folder::new("change");
     let path = folder.write(json!({"10.0.0.7": pod(None)}));
-    let pods = PodsFile::open(&path, "issuer".into()).unwrap();
+    let pods = PodsFile::open(&path, "issuer".into(), Arc::new(clock::System)).unwrap();
     let mut changes = pods.changes();
     assert_eq!(google_sa(&pods), None);
     let Peer::Pod(before) = pods.find("10.0.0.7".parse().unwrap()) else { panic!() };
@@ -91,14 +91,20 @@ fn a_changed_annotation_is_seen_at_once_and_a_broken_file_changes_nothing() {
 fn a_file_that_cannot_be_used_says_why() {
     let folder = Folder::new("bad");
     let path = folder.0.join("absent.json");
-    let Err(error) = PodsFile::open(&path, String::new()) else { panic!() };
+    let Err(error) = PodsFile::open(&path, String::new(), Arc::new(clock::System)) else {
+        panic!()
+    };
     assert!(error.to_string().starts_with("read `"), "{error}");
     let path = folder.write(json!({"10.0.0.7": {"namespace": "n"}}));
-    let Err(error) = PodsFile::open(&path, String::new()) else { panic!() };
+    let Err(error) = PodsFile::open(&path, String::new(), Arc::new(clock::System)) else {
+        panic!()
+    };
     assert!(error.to_string().starts_with("parse `"), "{error}");
     fs::write(folder.0.join("key.pem"), pem(b"no key")).unwrap();
     let path = folder.write(json!({}));
-    let Err(error) = PodsFile::open(&path, String::new()) else { panic!() };
+    let Err(error) = PodsFile::open(&path, String::new(), Arc::new(clock::System)) else {
+        panic!()
+    };
     assert!(error.to_string().contains("no RSA key"), "{error}");
 }
 
@@ -106,7 +112,7 @@ fn a_file_that_cannot_be_used_says_why() {
 async fn a_token_is_signed_as_a_cluster_would() {
     let folder = Folder::new("token");
     let path = folder.write(json!({"10.0.0.7": pod(None)}));
-    let pods = PodsFile::open(&path, "https://issuer".into()).unwrap();
+    let pods = PodsFile::open(&path, "https://issuer".into(), Arc::new(clock::System)).unwrap();
     let Peer::Pod(pod) = pods.find("10.0.0.7".parse().unwrap()) else { panic!() };
     let token = pods.projected_token(&pod, "demo.svc.id.goog").await.unwrap();
     let (signed, signature_text) = token.rsplit_once('.').unwrap();
