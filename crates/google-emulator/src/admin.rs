@@ -48,6 +48,19 @@ async fn route(cloud: &Arc<Cloud>, request: Request<Body>) -> Result<Response<Bo
             let pem = cloud.pki.certificate_pem().to_owned();
             Ok(body::answer(StatusCode::OK, "application/x-pem-file", pem))
         }
+        (&Method::GET, ["authority"]) => {
+            Ok(body::ok(&json!({ "certificate": cloud.pki.certificate_pem() })))
+        }
+        (&Method::GET, ["notes", name]) => {
+            Ok(body::ok(&json!({ "value": cloud.state().settings.get(&note(name)) })))
+        }
+        (&Method::PUT, ["notes", name]) => {
+            let Note { value } = body::request(body).await?;
+            cloud.state.change(|state| {
+                state.settings.insert(note(name), value);
+                Ok(done())
+            })
+        }
         (&Method::GET, ["world"]) => Ok(body::ok(&cloud.world)),
         (&Method::POST, ["reset"]) => cloud.reset().map(|()| done()),
         (&Method::GET, ["faults"]) => Ok(body::ok(&json!({ "faults": cloud.faults.list() }))),
@@ -120,6 +133,17 @@ fn principal(cloud: &Cloud, member: &str) -> Result<Principal, Error> {
         }
         _ => Err(unusable()),
     }
+}
+
+/// Where a note of a test is kept, apart from what the cloud itself keeps.
+fn note(name: &str) -> String {
+    format!("note/{name}")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Note {
+    value: Value,
 }
 
 #[derive(Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hyper::Method;
 use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 use iam::{Caller, Decision, Grant, Lack, Principal, Question, Resource, decide};
@@ -129,9 +130,11 @@ pub fn caller(cloud: &Arc<Cloud>, api: &'static Api, parts: &Parts) -> Result<Co
         return Err(Error::credentials_invalid(api.service, "ACCOUNT_STATE_INVALID"));
     }
     context.caller = Caller::Known(token.principal.clone());
-    let covered = |scope: &String| {
-        matches!(scope.as_str(), CLOUD_PLATFORM | CLOUD_PLATFORM_READ_ONLY)
-            || api.scopes.contains(&scope.as_str())
+    let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    let covered = |scope: &String| match scope.as_str() {
+        CLOUD_PLATFORM => true,
+        CLOUD_PLATFORM_READ_ONLY => reads,
+        other => api.scopes.contains(&other) && (reads || !other.ends_with(".read_only")),
     };
     if !token.scopes.iter().any(covered) {
         context.log("denied", "", "", &format!("scopes are {}", token.scopes.join(" ")), 403);

@@ -1,5 +1,7 @@
 //! Bodies of requests and answers: streamed, or small and capped.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt as _;
 use http_body_util::combinators::BoxBody;
@@ -8,7 +10,7 @@ use hyper::body::Frame;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::error::Error;
 
@@ -20,6 +22,9 @@ pub type Body = BoxBody<Bytes, BodyError>;
 
 /// A JSON request that is longer than this is refused: no call of these APIs is near it.
 pub const JSON_LIMIT: usize = 1 << 20;
+
+/// A small body that has not come by then does not come.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// No bytes.
 #[must_use]
@@ -79,8 +84,14 @@ pub fn answer(
 /// Reads a body whole, up to a limit.
 ///
 /// # Errors
-/// 400 with Google's words when it is longer, or when the client breaks off.
-pub async fn bytes(mut body: Body, limit: usize) -> Result<Bytes, Error> {
+/// 400 with Google's words when it is longer, or when the client breaks off; 408 when it is slow.
+pub async fn bytes(body: Body, limit: usize) -> Result<Bytes, Error> {
+    let late =
+        |_| Error::new(StatusCode::REQUEST_TIMEOUT, "The request body did not come in time.");
+    tokio::time::timeout(PATIENCE, collect(body, limit)).await.map_err(late)?
+}
+
+async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Error> {
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame
@@ -110,5 +121,11 @@ pub async fn request<T: DeserializeOwned>(body: Body) -> Result<T, Error> {
 /// 400 with Google's words.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let text: &[u8] = if bytes.trim_ascii().is_empty() { b"{}" } else { bytes };
+    // serde would take an array for an object, field by field; Google does not, in these words.
+    if !text.trim_ascii_start().starts_with(b"{")
+        && serde_json::from_slice::<IgnoredAny>(text).is_ok()
+    {
+        return Err(Error::invalid_json("Unknown name \"\": Root element must be a message."));
+    }
     serde_json::from_slice(text).map_err(|error| Error::invalid_json(&error.to_string()))
 }

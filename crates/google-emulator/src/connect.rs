@@ -18,17 +18,26 @@ use crate::log::Entry;
 /// Serves the port until it is dropped.
 pub async fn serve(cloud: Arc<Cloud>, listener: TcpListener, tls: TlsAcceptor) {
     let connections = Connections::new(serve::MOST_CONNECTIONS);
+    // A connection that has become a tunnel is counted here instead.
+    let tunnels = Connections::new(serve::MOST_CONNECTIONS);
     serve::accept(listener, connections, move |stream, place| {
-        let (cloud, tls) = (Arc::clone(&cloud), tls.clone());
-        async move { one(cloud, tls, stream, Arc::new(place)).await }
+        let tunnel =
+            Tunnel { cloud: Arc::clone(&cloud), tls: tls.clone(), tunnels: Arc::clone(&tunnels) };
+        one(tunnel, stream, place)
     })
     .await;
 }
 
-async fn one(cloud: Arc<Cloud>, tls: TlsAcceptor, stream: TcpStream, place: Arc<Place>) {
-    let inner = Connections::new(1);
+/// What it takes to serve behind the proxy.
+struct Tunnel {
+    cloud: Arc<Cloud>,
+    tls: TlsAcceptor,
+    tunnels: Arc<Connections>,
+}
+
+async fn one(tunnel: Tunnel, stream: TcpStream, place: Place) {
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = answer(&cloud, &tls, &inner, request);
+        let answer = answer(&tunnel, request);
         async move { Ok::<_, std::convert::Infallible>(answer) }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -40,16 +49,11 @@ async fn one(cloud: Arc<Cloud>, tls: TlsAcceptor, stream: TcpStream, place: Arc<
     }
 }
 
-fn answer(
-    cloud: &Arc<Cloud>,
-    tls: &TlsAcceptor,
-    inner: &Arc<Connections>,
-    request: Request<Incoming>,
-) -> Response<Body> {
+fn answer(tunnel: &Tunnel, request: Request<Incoming>) -> Response<Body> {
     let target = request.uri().authority().map(ToString::to_string).unwrap_or_default();
     let (host, port) = target.rsplit_once(':').unwrap_or((&target, "443"));
     if request.method() != Method::CONNECT || port != "443" || !crate::pki::is_ours(host) {
-        cloud.log(&Entry {
+        tunnel.cloud.log(&Entry {
             surface: "connect",
             method: &format!("{} {target}", request.method()),
             decision: "denied",
@@ -60,9 +64,14 @@ fn answer(
         let text = format!("{target} is not emulated; this proxy leads nowhere else.\n");
         return body::answer(StatusCode::FORBIDDEN, "text/plain; charset=utf-8", text);
     }
-    let (cloud, tls, place) = (Arc::clone(cloud), tls.clone(), inner.enter());
+    let Some(place) = tunnel.tunnels.enter() else {
+        let mut response = Response::new(body::empty());
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        return response;
+    };
+    let (cloud, tls) = (Arc::clone(&tunnel.cloud), tunnel.tls.clone());
     tokio::spawn(async move {
-        if let (Ok(stream), Some(place)) = (hyper::upgrade::on(request).await, place) {
+        if let Ok(stream) = hyper::upgrade::on(request).await {
             serve::secured(cloud, tls, TokioIo::new(stream), place).await;
         }
     });

@@ -14,6 +14,9 @@ const FRESH: Duration = Duration::from_mins(5);
 /// A token with an unknown key makes them be read again, but not more often than this.
 const AT_MOST_EVERY: Duration = Duration::from_secs(10);
 
+/// An API server that has not answered by then is taken as gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A place that has the keys.
 #[derive(Clone)]
 pub enum Place {
@@ -62,7 +65,8 @@ impl KeySource {
                 return Ok(Arc::clone(keys));
             }
         }
-        match self.read().await {
+        let read = tokio::time::timeout(PATIENCE, self.read()).await;
+        match read.unwrap_or_else(|_| Err("the API server does not answer".to_owned())) {
             Ok(keys) => {
                 let keys = Arc::new(keys);
                 *known = Some((Arc::clone(&keys), now));

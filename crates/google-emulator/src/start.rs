@@ -94,8 +94,18 @@ pub async fn gateway(options: Options) -> Result<(), RunError> {
     let sql = listen(options.sql_listen).await?;
     let operators = listen(options.admin_listen).await?;
     let proxy = listen(options.proxy_listen).await?;
-    let why = format!("Google's hosts are on {}", options.listen);
-    cloud.log(&Entry { surface: "gateway", decision: "started", why: &why, ..Entry::default() });
+    // With port 0 the system chooses; whoever started this reads here what it chose.
+    for (name, listener) in
+        [("admin", &operators), ("proxy", &proxy), ("sql", &sql), ("gateway", &google)]
+    {
+        let address = listener.local_addr().map(|it| it.to_string()).unwrap_or_default();
+        cloud.log(&Entry {
+            surface: name,
+            decision: "listening",
+            resource: &address,
+            ..Entry::default()
+        });
+    }
     tokio::select! {
         () = serve::gateway(Arc::clone(&cloud), google, tls.clone()) => {}
         () = connect::serve(Arc::clone(&cloud), proxy, tls) => {}

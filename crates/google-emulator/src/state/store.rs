@@ -237,3 +237,127 @@ fn damaged(folder: &Path, file: &str) -> impl FnOnce(String) -> StoreError {
     let path = folder.join(file);
     move |why| StoreError::Damaged { path, why }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(store: &Store, value: u64) {
+        let done = store.change(|state| {
+            state.settings.insert("value", Value::from(value));
+            Ok(())
+        });
+        done.unwrap();
+    }
+
+    fn value(store: &Store) -> Option<u64> {
+        store.read().settings.get("value").and_then(Value::as_u64)
+    }
+
+    fn open(folder: &Path) -> Result<Store, StoreError> {
+        Store::open(folder, State::default())
+    }
+
+    #[test]
+    fn a_journal_cut_at_any_byte_opens_with_the_last_whole_change() {
+        let made = tempfile::tempdir().unwrap();
+        let store = open(made.path()).unwrap();
+        let mut ends = vec![0];
+        for it in 1..=4 {
+            set(&store, it);
+            ends.push(fs::metadata(made.path().join("journal")).unwrap().len());
+        }
+        let snapshot = fs::read(made.path().join("snapshot")).unwrap();
+        let journal = fs::read(made.path().join("journal")).unwrap();
+        for cut in 0..=journal.len() {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join("snapshot"), &snapshot).unwrap();
+            fs::write(folder.path().join("journal"), &journal[..cut]).unwrap();
+            let whole = ends.iter().filter(|it| **it <= cut as u64).count() as u64 - 1;
+            let store = open(folder.path()).unwrap();
+            assert_eq!(value(&store), (whole > 0).then_some(whole), "cut at {cut}");
+            // It goes on from there, and that is kept too.
+            set(&store, 100);
+            drop(store);
+            assert_eq!(value(&open(folder.path()).unwrap()), Some(100), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_crash_between_snapshot_and_cut_counts_no_change_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).unwrap();
+        set(&store, 1);
+        set(&store, 2);
+        let journal = fs::read(folder.path().join("journal")).unwrap();
+        drop(store);
+        // Opening made a snapshot of both; the journal is as if it had not been cut.
+        drop(open(folder.path()).unwrap());
+        fs::write(folder.path().join("journal"), &journal).unwrap();
+        let store = open(folder.path()).unwrap();
+        assert_eq!(value(&store), Some(2));
+        set(&store, 3);
+        drop(store);
+        assert_eq!(value(&open(folder.path()).unwrap()), Some(3));
+    }
+
+    #[test]
+    fn an_edit_that_fails_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).unwrap();
+        set(&store, 1);
+        let before = fs::read(folder.path().join("journal")).unwrap();
+        let failed = store.change(|state| {
+            state.settings.insert("value", Value::from(2));
+            Err::<(), _>(Error::not_found("no"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(value(&store), Some(1));
+        assert_eq!(fs::read(folder.path().join("journal")).unwrap(), before);
+    }
+
+    #[test]
+    fn a_reader_keeps_the_state_that_it_took() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).unwrap();
+        set(&store, 1);
+        let taken = store.read();
+        set(&store, 2);
+        assert_eq!(taken.settings.get("value"), Some(&Value::from(1)));
+        assert_eq!(value(&store), Some(2));
+    }
+
+    #[test]
+    fn a_folder_is_used_by_one_process_and_damage_is_not_read_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).unwrap();
+        assert!(matches!(open(folder.path()), Err(StoreError::InUse(_))));
+        drop(store);
+        let path = folder.path().join("snapshot");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[40] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert!(matches!(open(folder.path()), Err(StoreError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_long_journal_becomes_a_snapshot() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).unwrap();
+        let long = "x".repeat(1 << 20);
+        for it in 0..6 {
+            let long = Value::from(format!("{it}{long}"));
+            let done = store.change(|state| {
+                state.settings.insert("long", long);
+                Ok(())
+            });
+            done.unwrap();
+        }
+        assert!(fs::metadata(folder.path().join("journal")).unwrap().len() < JOURNAL_LIMIT);
+        drop(store);
+        let again = open(folder.path()).unwrap();
+        let read = again.read();
+        let long = read.settings.get("long").and_then(Value::as_str).unwrap();
+        assert!(long.starts_with("5x"));
+    }
+}
