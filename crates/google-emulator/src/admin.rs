@@ -17,6 +17,7 @@ use crate::error::{Error, Form};
 use crate::faults::Rule;
 use crate::gateway::connections::Connections;
 use crate::gateway::serve;
+use crate::sql_port;
 use crate::state::Revoked;
 use crate::token::Refusal;
 
@@ -62,7 +63,11 @@ async fn route(cloud: &Arc<Cloud>, request: Request<Body>) -> Result<Response<Bo
             })
         }
         (&Method::GET, ["world"]) => Ok(body::ok(&cloud.world)),
-        (&Method::POST, ["reset"]) => cloud.reset().map(|()| done()),
+        (&Method::POST, ["reset"]) => {
+            cloud.reset()?;
+            sql_port::furnish(cloud);
+            Ok(done())
+        }
         (&Method::GET, ["faults"]) => Ok(body::ok(&json!({ "faults": cloud.faults.list() }))),
         (&Method::DELETE, ["faults"]) => {
             cloud.faults.clear();
@@ -80,6 +85,10 @@ async fn route(cloud: &Arc<Cloud>, request: Request<Body>) -> Result<Response<Bo
         (&Method::POST, ["buckets", name, "read-only"]) => {
             let wanted: ReadOnly = body::request(body).await?;
             read_only(cloud, name, wanted.read_only)
+        }
+        (&Method::POST, ["sql", project, instance, deed]) => {
+            let asked = body::request(body).await?;
+            sql_port::operate(cloud, &format!("{project}/{instance}"), deed, &asked)
         }
         _ => Err(Error::not_found(format!("{} {}", parts.method, parts.uri.path()))),
     }

@@ -11,6 +11,7 @@ use crate::faults::Faults;
 use crate::key_source::KeySource;
 use crate::log::{Entry, Log};
 use crate::pki::{Pki, PkiError};
+use crate::sql_port::{Sql, Superuser};
 use crate::state::{State, Store, StoreError, fresh};
 use crate::surface::storage;
 use crate::token::{AccessToken, Refusal, Tokens};
@@ -37,6 +38,8 @@ pub struct Config {
 pub struct Upstreams {
     /// fake-gcs-server, `http://HOST:PORT`.
     pub storage: Option<Uri>,
+    /// Who makes roles and databases in the PostgreSQL servers behind Cloud SQL.
+    pub sql_superuser: Superuser,
 }
 
 /// Why a cloud does not start.
@@ -75,6 +78,8 @@ pub struct Cloud {
     pub keys: KeySource,
     /// Connections to the storage server, and the uploads that are open.
     pub storage: storage::Backend,
+    /// What Cloud SQL keeps in memory.
+    pub sql: Sql,
 }
 
 impl Cloud {
@@ -101,6 +106,7 @@ impl Cloud {
             upstreams,
             keys,
             storage,
+            sql: Sql::default(),
         }))
     }
 

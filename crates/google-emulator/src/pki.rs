@@ -275,7 +275,7 @@ impl PublicKeyData for PublicKey {
 }
 
 /// The content of a DER element with this tag, and what follows it.
-fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+pub(crate) fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&[found, first], rest) = bytes.split_first_chunk::<2>()?;
     if found != tag {
         return None;

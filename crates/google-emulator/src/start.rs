@@ -14,6 +14,7 @@ use crate::cloud::{Cloud, Config, StartError, Upstreams};
 use crate::gateway::serve;
 use crate::key_source::{KeySource, Place};
 use crate::log::{Entry, Log};
+use crate::sql_port::Superuser;
 use crate::world::{World, WorldError};
 use crate::{admin, connect, sql_port};
 
@@ -41,6 +42,10 @@ pub struct Options {
     /// The storage server behind Cloud Storage, `http://HOST:PORT`.
     #[arg(long)]
     pub storage_upstream: Option<Uri>,
+    /// File with the superuser of the PostgreSQL servers behind Cloud SQL: its name in the first
+    /// line, its password in the second. Without it: `postgres`, without a password.
+    #[arg(long)]
+    pub sql_superuser_file: Option<PathBuf>,
     /// File with the cluster's public keys; without it and without keys in the world file they
     /// are read from the API server of the cluster that this runs in.
     #[arg(long)]
@@ -59,6 +64,9 @@ pub enum RunError {
     /// A port that cannot be had.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] std::io::Error),
+    /// The file of Cloud SQL's superuser.
+    #[error("superuser file `{0}`: {1}")]
+    Superuser(PathBuf, String),
     /// TLS.
     #[error("cannot offer TLS")]
     Tls(#[from] tokio_rustls::rustls::Error),
@@ -85,7 +93,10 @@ pub async fn gateway(options: Options) -> Result<(), RunError> {
         state_folder: options.state.clone(),
         log: Log::stderr(Arc::clone(&clock) as _),
         clock,
-        upstreams: Upstreams { storage: options.storage_upstream.clone() },
+        upstreams: Upstreams {
+            storage: options.storage_upstream.clone(),
+            sql_superuser: superuser(&options)?,
+        },
         keys,
     })?;
     more_files();
@@ -115,6 +126,13 @@ pub async fn gateway(options: Options) -> Result<(), RunError> {
         _ = interrupts.recv() => {}
     }
     Ok(())
+}
+
+fn superuser(options: &Options) -> Result<Superuser, RunError> {
+    let Some(path) = &options.sql_superuser_file else { return Ok(Superuser::default()) };
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let superuser = text.and_then(|it| Superuser::parse(&it));
+    superuser.map_err(|why| RunError::Superuser(path.clone(), why))
 }
 
 async fn place(options: &Options, world: &World) -> Result<Place, RunError> {

@@ -72,7 +72,8 @@ impl State {
         next
     }
 
-    /// Goes back to a fresh state. Keys and authorities stay: clients trust them.
+    /// Goes back to a fresh state. Keys, authorities and what they signed stay: clients trust them,
+    /// and nobody takes a certificate back before its hour is over.
     pub fn reset_to(&mut self, fresh: &Self) {
         self.services.replace_with(&fresh.services);
         self.accounts.replace_with(&fresh.accounts);
@@ -81,7 +82,6 @@ impl State {
         self.instances.replace_with(&fresh.instances);
         self.databases.replace_with(&fresh.databases);
         self.users.replace_with(&fresh.users);
-        self.client_certificates.replace_with(&fresh.client_certificates);
         self.operations.replace_with(&fresh.operations);
         self.revoked.replace_with(&fresh.revoked);
         self.documents.replace_with(&fresh.documents);

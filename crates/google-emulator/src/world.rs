@@ -29,6 +29,9 @@ pub struct World {
     /// Cloud SQL instances.
     #[serde(default)]
     pub instances: Vec<Instance>,
+    /// PostgreSQL servers from which new Cloud SQL instances are made.
+    #[serde(default)]
+    pub sql_servers: Vec<SqlServer>,
     /// Artifact Registry repositories.
     #[serde(default)]
     pub repositories: Vec<Repository>,
@@ -125,6 +128,10 @@ pub struct Instance {
     /// What clients are told to dial on port 3307.
     #[serde(default)]
     pub address: String,
+    /// Where the emulator listens for it; the common port when empty, which several instances can
+    /// share when each has a local `address`.
+    #[serde(default)]
+    pub listen: String,
     /// The real PostgreSQL: `tcp:HOST:PORT` or `unix:/PATH`.
     pub upstream: String,
     /// `settings` of the instance resource.
@@ -147,6 +154,24 @@ pub struct User {
     /// `BUILT_IN`, `CLOUD_IAM_USER`, `CLOUD_IAM_SERVICE_ACCOUNT`.
     #[serde(rename = "type")]
     pub kind: String,
+    /// Roles that it is a member of, beside Cloud SQL's own; `cloudsqlsuperuser` lets an IAM user
+    /// make tables in the databases that the API made.
+    #[serde(default)]
+    pub database_roles: Vec<String>,
+}
+
+/// A PostgreSQL server that no instance uses yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SqlServer {
+    /// What clients of the instance are told to dial on port 3307.
+    #[serde(default)]
+    pub address: String,
+    /// Where the emulator listens for it; the common port when empty.
+    #[serde(default)]
+    pub listen: String,
+    /// The real PostgreSQL: `tcp:HOST:PORT` or `unix:/PATH`.
+    pub upstream: String,
 }
 
 /// An Artifact Registry repository.

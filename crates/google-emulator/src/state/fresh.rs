@@ -74,15 +74,14 @@ fn add_instance(state: &mut State, world: &World, instance: &world::Instance, no
     let region = if instance.region.is_empty() { &world.project.region } else { &instance.region };
     let key = format!("{project}/{}", instance.name);
     for name in ["postgres"].into_iter().chain(instance.databases.iter().map(String::as_str)) {
-        let database = sql::Database {
-            name: name.to_owned(),
-            charset: "UTF8".to_owned(),
-            collation: "en_US.UTF8".to_owned(),
-        };
-        state.databases.insert(format!("{key}/{name}"), database);
+        state.databases.insert(format!("{key}/{name}"), sql::Database::utf8(name));
     }
     for user in &instance.users {
-        let row = sql::User { name: user.name.clone(), kind: user.kind.clone() };
+        let row = sql::User {
+            name: user.name.clone(),
+            kind: user.kind.clone(),
+            database_roles: user.database_roles.clone(),
+        };
         state.users.insert(format!("{key}/{}", user.name), row);
     }
     let row = sql::Instance {
@@ -92,6 +91,7 @@ fn add_instance(state: &mut State, world: &World, instance: &world::Instance, no
         database_version: instance.database_version.clone(),
         state: "RUNNABLE".to_owned(),
         address: instance.address.clone(),
+        listen: instance.listen.clone(),
         upstream: instance.upstream.clone(),
         created: now,
         settings: instance.settings.clone(),

@@ -1,5 +1,6 @@
 //! Rows of Cloud SQL: instances, databases and users.
 
+use iam::Principal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -19,6 +20,9 @@ pub struct Instance {
     /// What clients are told to dial on port 3307.
     #[serde(default)]
     pub address: String,
+    /// Where the emulator listens for it, when it does not share the common port.
+    #[serde(default)]
+    pub listen: String,
     /// Where the real PostgreSQL is: `tcp:HOST:PORT` or `unix:/PATH`.
     pub upstream: String,
     /// Seconds since 1970.
@@ -41,6 +45,15 @@ pub struct Database {
     pub collation: String,
 }
 
+impl Database {
+    /// A database as Cloud SQL makes them when nothing else is said.
+    #[must_use]
+    pub fn utf8(name: &str) -> Self {
+        let (charset, collation) = ("UTF8".to_owned(), "en_US.UTF8".to_owned());
+        Self { name: name.to_owned(), charset, collation }
+    }
+}
+
 /// A database user; its key is `PROJECT/INSTANCE/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
@@ -48,6 +61,9 @@ pub struct User {
     pub name: String,
     /// `BUILT_IN`, `CLOUD_IAM_USER`, `CLOUD_IAM_SERVICE_ACCOUNT`.
     pub kind: String,
+    /// Roles that it is a member of, beside Cloud SQL's own.
+    #[serde(default)]
+    pub database_roles: Vec<String>,
 }
 
 /// An ephemeral client certificate that was given out; its key is the serial number in hex.
@@ -57,9 +73,9 @@ pub struct ClientCertificate {
     pub instance: String,
     /// Who asked for it.
     pub principal: String,
-    /// The database user that the login token proves, with IAM authentication.
+    /// Whose login token came with the request, for IAM authentication.
     #[serde(default)]
-    pub database_user: Option<String>,
+    pub login: Option<Principal>,
     /// Seconds since 1970.
     pub expires: u64,
 }
