@@ -177,3 +177,74 @@ fn decode(text: &str) -> Result<Vec<u8>, JwtError> {
 fn part<T: DeserializeOwned>(text: &str) -> Result<T, JwtError> {
     serde_json::from_slice(&decode(text)?).map_err(|_| JwtError::Malformed)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A public key of RSA, and a token that OpenSSL signed with its private half.
+    const MODULUS: &str = concat!(
+        "u6KVsK9X2Pf4nOS60Yh9rfkysta7AoDjvrHVXdMbBTBA8Ul0ED2Oxn9HAH-krzYoQFpbS1htAtfqpzqa",
+        "L3XZk4YxQCu2GGAP_ApMFJY2sx-mPtCQAeOOpt2kUsEhuHJCq3psSfOB48075k1MtYMESgfPJ19zW7Zr",
+        "-sI6pwk9O8RJAGHbhWuT2I8WFyWIBDfXpRfA-m4J7i8Fgssmq7gb7ap9pjOlCIuxttsn55AJEVuKbaAp",
+        "cDKKNxA_uuEaQvyzH6Eqwswu0vvyuFI9rR7_Po4ULLPE0dn4G7YPIl8R-C2Rbo-4wkajFCNmkO74ctxC",
+        "Xxzuw5aD4c-bFIdQxZ6xrQ",
+    );
+    const TOKEN: &str = concat!(
+        "eyJhbGciOiJSUzI1NiIsImtpZCI6InJzYSJ9.eyJpc3MiOiJqb2UiLCJleHAiOjEzMDA4MTkzODB9.NT",
+        "Kl_1Wg0YeB_kDYMUisYo96WpsAI5iDynTYly-lBqc9dQu3wU5w2FsfxyUpeDgRJpcWtxxqaAi9kfXv0G",
+        "Thk7nW0Vrf60lEY8d50XI6Cp2Epi6p9jWGXVogTw0t2CUVLZcixIn2ceBhQTAbvb6UdzGCGcyDNQcShc",
+        "7fbSTpv4LPDJUj8LqgDrswfcg6LvJnQpWnKpSLqSLqozBM1a4UzgcLDwlS-N-bdCTJEc_ZSOZiO7cN9n",
+        "MRFuDYxywcieiLhLtq3GtMfKylJwBZ9plOLuCaHEv85-PsQ7ax7yAbVAeELpwRb1Hq4GbqfAdArqsGfs",
+        "wUysNIeIlhFnwrtHNVwA",
+    );
+
+    fn keys() -> KeySet {
+        let odd = json!({ "kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": "odd" });
+        let rsa = json!({ "kty": "RSA", "kid": "rsa", "n": MODULUS, "e": "AQAB" });
+        KeySet::parse(&json!({ "keys": [odd, rsa] })).unwrap()
+    }
+
+    fn verify(text: &str) -> Result<Value, JwtError> {
+        Unverified::parse(text)?.verify(&keys())
+    }
+
+    #[test]
+    fn a_token_that_openssl_signed_is_believed() {
+        assert_eq!(verify(TOKEN).unwrap()["iss"], "joe");
+    }
+
+    #[test]
+    fn no_changed_byte_is_believed() {
+        for at in (0..TOKEN.len()).step_by(7) {
+            let mut bytes = TOKEN.as_bytes().to_vec();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let text = String::from_utf8(bytes).unwrap();
+            assert!(verify(&text).is_err(), "changed at {at}");
+        }
+    }
+
+    #[test]
+    fn a_key_set_without_a_known_key_is_refused() {
+        for value in [json!({}), json!({ "keys": [] }), json!({ "keys": [{ "kty": "oct" }] })] {
+            assert!(KeySet::parse(&value).is_err(), "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(text in "([A-Za-z0-9_.-]{0,80}|.{0,40})") {
+            prop_assert!(verify(&text).is_err());
+        }
+
+        #[test]
+        fn any_claims_and_header_are_read_without_a_panic(header: Vec<u8>, claims: Vec<u8>) {
+            let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+            let text = format!("{}.{}.AAAA", part(&header), part(&claims));
+            prop_assert!(verify(&text).is_err());
+        }
+    }
+}

@@ -1,18 +1,22 @@
 //! The private certificate authority and the certificates that it signs.
 
+mod public_key;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData,
-    SignatureAlgorithm,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
 };
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
+
+pub use self::public_key::PublicKey;
+pub(crate) use self::public_key::element;
 
 use crate::clock::{self, Clock};
 use crate::state::{AuthorityRecord, StoreError};
@@ -32,7 +36,6 @@ pub const NAMES: [&str; 7] = [
 const PERMITTED: [&str; 4] =
     ["googleapis.com", "accounts.google.com", "oauth2.google.com", "metadata.google.internal"];
 
-const DAY: Duration = Duration::from_hours(24);
 const AUTHORITY_LIFE: Duration = Duration::from_hours(24 * 3650);
 const LEAF_LIFE: Duration = Duration::from_hours(24 * 90);
 /// A leaf with less left than this is replaced at the next handshake.
@@ -218,80 +221,6 @@ fn leaf_params(params: &mut CertificateParams, subject: &Subject, now: SystemTim
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
 }
 
-/// A client's RSA public key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicKey {
-    /// `RSAPublicKey` of PKCS #1.
-    rsa: Vec<u8>,
-}
-
-impl PublicKey {
-    /// Reads a `SubjectPublicKeyInfo` in PEM, whatever its label says: the proxy writes
-    /// `RSA PUBLIC KEY` over one (see `x509.MarshalPKIXPublicKey` in cloud-sql-go-connector).
-    #[must_use]
-    pub fn from_pem(text: &str) -> Option<Self> {
-        use base64::Engine as _;
-
-        let begin = text.find("-----BEGIN ")?;
-        let (label, rest) = text[begin + 11..].split_once("-----")?;
-        let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
-        let body: String = body.chars().filter(|it| !it.is_ascii_whitespace()).collect();
-        let der = base64::engine::general_purpose::STANDARD.decode(body).ok()?;
-        Self::from_der(&der)
-    }
-
-    /// Reads a `SubjectPublicKeyInfo` of an RSA key in DER.
-    #[must_use]
-    pub fn from_der(der: &[u8]) -> Option<Self> {
-        // AlgorithmIdentifier of rsaEncryption with its NULL.
-        const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
-        let (outer, rest) = element(der, 0x30)?;
-        if !rest.is_empty() {
-            return None;
-        }
-        let (algorithm, rest) = element(outer, 0x30)?;
-        let (bits, rest) = element(rest, 0x03)?;
-        let rsa = bits.strip_prefix(&[0])?;
-        if algorithm != RSA || !rest.is_empty() {
-            return None;
-        }
-        let (numbers, rest) = element(rsa, 0x30)?;
-        let (modulus, exponent) = element(numbers, 0x02)?;
-        let (_, end) = element(exponent, 0x02)?;
-        // 2048 bits and a sign byte: what Cloud SQL takes; 1 KiB is more than anybody has.
-        let plausible = (256..=1024).contains(&modulus.len());
-        (plausible && rest.is_empty() && end.is_empty()).then(|| Self { rsa: rsa.to_vec() })
-    }
-}
-
-impl PublicKeyData for PublicKey {
-    fn der_bytes(&self) -> &[u8] {
-        &self.rsa
-    }
-
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        &rcgen::PKCS_RSA_SHA256
-    }
-}
-
-/// The content of a DER element with this tag, and what follows it.
-pub(crate) fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&[found, first], rest) = bytes.split_first_chunk::<2>()?;
-    if found != tag {
-        return None;
-    }
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81 => rest.split_first().map(|(it, rest)| (usize::from(*it), rest))?,
-        0x82 => {
-            let (it, rest) = rest.split_first_chunk::<2>()?;
-            (usize::from(u16::from_be_bytes(*it)), rest)
-        }
-        _ => return None,
-    };
-    rest.split_at_checked(length)
-}
-
 /// A pair as rustls serves it.
 ///
 /// # Errors
@@ -395,15 +324,14 @@ fn gateway_leaf(
         ..Subject::default()
     };
     let pair = authority.server(&subject, &NAMES, now, LEAF_LIFE)?;
-    debug_assert!(LEAF_LIFE > RENEW_BEFORE + DAY);
     Ok((Arc::new(certified(&pair)?), now + LEAF_LIFE))
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+
+    const DAY: Duration = Duration::from_hours(24);
 
     #[test]
     fn names_are_ours_one_label_deep() {
@@ -433,12 +361,5 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &pki.leaf()));
         let again = Pki::open(folder.path(), clock).unwrap();
         assert_eq!(again.certificate_pem(), pki.certificate_pem());
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_read_as_a_key_without_a_panic(bytes: Vec<u8>) {
-            prop_assert_eq!(PublicKey::from_der(&bytes), None);
-        }
     }
 }

@@ -8,7 +8,7 @@ mod store;
 mod table;
 
 use base64::Engine as _;
-use iam::{Policies, Policy, Resource};
+use iam::{Policies, Policy, Resource, ResourceKind};
 use serde_json::Value;
 
 pub(crate) use self::journal::write_whole;
@@ -116,6 +116,27 @@ impl State {
 impl Policies for State {
     fn policy(&self, resource: &Resource) -> Option<&Policy> {
         self.policies.get(resource.name())
+    }
+
+    fn others(&self, resource: &Resource, show: &mut dyn FnMut(&Resource, &Policy)) {
+        let mut each = |other: Resource| {
+            let policy = self.policies.get(other.name());
+            if let Some(policy) = policy.filter(|_| other.name() != resource.name()) {
+                show(&other, policy);
+            }
+        };
+        match resource.kind() {
+            ResourceKind::Bucket | ResourceKind::Object => {
+                let buckets = self.buckets.iter();
+                buckets.for_each(|(name, it)| each(Resource::bucket(&it.project, name)));
+            }
+            ResourceKind::ServiceAccount => {
+                let accounts = self.accounts.iter();
+                accounts
+                    .for_each(|(email, it)| each(Resource::service_account(&it.project, email)));
+            }
+            _ => {}
+        }
     }
 }
 

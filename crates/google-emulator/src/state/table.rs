@@ -118,7 +118,7 @@ impl<T: Serialize + DeserializeOwned> Stored for Table<T> {
     fn take_touched(&mut self) -> serde_json::Result<Vec<(String, Value)>> {
         let touched = std::mem::take(&mut self.touched);
         let rows = touched.into_iter().map(|key| {
-            let row = self.get(&key).map_or(Ok(Value::Null), |row| serde_json::to_value(row))?;
+            let row = self.get(&key).map_or(Ok(Value::Null), serde_json::to_value)?;
             Ok((key, row))
         });
         rows.collect()
