@@ -12,7 +12,7 @@ const FILE_LINES: usize = 400;
 const EDGES: [(&str, &[&str]); 12] = [
     ("crates/cluster", &["events", "process"]),
     ("crates/events", &[]),
-    ("crates/google-emulator", &["iam"]),
+    ("crates/google-emulator", &["iam", "process"]),
     ("crates/health", &[]),
     ("crates/iam", &[]),
     ("crates/manifests", &[]),

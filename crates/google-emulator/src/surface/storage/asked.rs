@@ -36,29 +36,29 @@ const READ_WRITE: &str = "https://www.googleapis.com/auth/devstorage.read_write"
 /// A call that is to be answered.
 pub(super) struct Asked {
     /// The cloud.
-    pub cloud: Arc<Cloud>,
+    pub(super) cloud: Arc<Cloud>,
     /// The caller, known by a token, a signature, or not at all.
-    pub context: Context,
+    pub(super) context: Context,
     /// What is asked for.
-    pub call: Call,
+    pub(super) call: Call,
     /// The request's head.
-    pub parts: Parts,
+    pub(super) parts: Parts,
     /// The host that the request is for.
-    pub host: String,
+    pub(super) host: String,
     /// The request's body, until somebody takes it.
-    pub body: Option<Body>,
+    pub(super) body: Option<Body>,
 }
 
 /// A call whose caller isn't who they say.
 pub(super) struct Refused {
-    pub parts: Parts,
-    pub body: Body,
-    pub failure: Failure,
+    pub(super) parts: Parts,
+    pub(super) body: Body,
+    pub(super) failure: Failure,
 }
 
 impl Asked {
     /// Finds out who asks.
-    pub fn new(
+    pub(super) fn new(
         cloud: &Arc<Cloud>,
         parts: Parts,
         host: String,
@@ -75,7 +75,7 @@ impl Asked {
     }
 
     /// Refuses what the caller may not do, as far as that is known from the request's head.
-    pub async fn authorize(&self) -> Result<(), Failure> {
+    pub(super) async fn authorize(&self) -> Result<(), Failure> {
         let operation = &self.call.operation;
         if let Operation::Unknown(_) = operation {
             return Ok(());
@@ -96,7 +96,7 @@ impl Asked {
     }
 
     /// A bucket that objects may be read from or written to, as the operation does.
-    pub fn bucket_for_objects(&self, name: &str) -> Result<Arc<Bucket>, Failure> {
+    pub(super) fn bucket_for_objects(&self, name: &str) -> Result<Arc<Bucket>, Failure> {
         let bucket = self.bucket(name)?;
         if bucket.read_only && writes_objects(&self.call.operation) {
             let text = format!("The emulated bucket {name} is read-only, as a test asked for.");
@@ -109,7 +109,7 @@ impl Asked {
     }
 
     /// A bucket of the state.
-    pub fn bucket(&self, name: &str) -> Result<Arc<Bucket>, Failure> {
+    pub(super) fn bucket(&self, name: &str) -> Result<Arc<Bucket>, Failure> {
         if let Some(bucket) = self.cloud.state().buckets.shared(name) {
             return Ok(bucket);
         }
@@ -124,7 +124,7 @@ impl Asked {
     }
 
     /// Refuses when the caller lacks a permission.
-    pub fn need(&self, need: Need, bucket: &str, object: &str) -> Result<(), Failure> {
+    pub(super) fn need(&self, need: Need, bucket: &str, object: &str) -> Result<(), Failure> {
         let resource = self.resource(need.kind, bucket, object);
         let refuse = |_| match &self.context.caller {
             Caller::Anonymous => Failure::anonymous(need.permission, need.kind),
@@ -136,7 +136,7 @@ impl Asked {
     }
 
     /// Whether the caller has a permission; a no is no refusal, and not in the log.
-    pub fn may(&self, need: Need, bucket: &str, object: &str) -> bool {
+    pub(super) fn may(&self, need: Need, bucket: &str, object: &str) -> bool {
         let resource = self.resource(need.kind, bucket, object);
         !self.context.granted(&[need.permission], &resource).is_empty()
     }
@@ -161,7 +161,7 @@ impl Asked {
     }
 
     /// 404 of an object, for a caller who may know which objects there are; 403 for others.
-    pub fn no_object(&self, bucket: &str, object: &str) -> Failure {
+    pub(super) fn no_object(&self, bucket: &str, object: &str) -> Failure {
         match self.need(LIST, bucket, "") {
             Ok(()) => Failure::no_object(bucket, object),
             Err(failure) => failure,
@@ -169,12 +169,12 @@ impl Asked {
     }
 
     /// Sends a request to the storage server.
-    pub async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, Failure> {
+    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, Failure> {
         self.cloud.storage.send(self.cloud.upstreams.storage.as_ref(), outgoing).await
     }
 
     /// The body as a JSON object; no body is an empty one.
-    pub async fn json(&mut self) -> Result<Map<String, Value>, Failure> {
+    pub(super) async fn json(&mut self) -> Result<Map<String, Value>, Failure> {
         let Some(body) = self.body.take() else { return Ok(Map::new()) };
         let bytes = whole(body, JSON_LIMIT).await?;
         if bytes.trim_ascii().is_empty() {
@@ -184,12 +184,12 @@ impl Asked {
     }
 
     /// A header's value, if it is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.parts.headers.get(name).and_then(|it| it.to_str().ok())
     }
 
     /// Seconds since the epoch.
-    pub fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         clock::seconds(self.cloud.now())
     }
 

@@ -12,122 +12,48 @@ fn call(method: &str, url: &str) -> Result<Call, (Form, Failure)> {
 
 const HOST: &str = "storage.googleapis.com";
 
+/// Method and URL, and behind the arrow: API, operation, bucket, object.
+const CALLS: &str = r#"
+GET /storage/v1/b?project=p -> Json ListBuckets
+POST /storage/v1/b?project=p -> Json InsertBucket
+GET /storage/v1/b/box?projection=noAcl -> Json GetBucket box
+GET /storage/v1/b/box/iam?optionsRequestedPolicyVersion=3 -> Json GetBucketPolicy box
+PUT /storage/v1/b/box/iam -> Json SetBucketPolicy box
+GET /storage/v1/b/box/iam/testPermissions?permissions=a -> Json TestBucketPermissions box
+GET /storage/v1/b/box/o?prefix=a%2F -> Json ListObjects box
+GET /storage/v1/b/box/o/a%2Fb -> Json GetObject box a/b
+GET /storage/v1/b/box/o/a%2Fb?alt=media -> Download Download box a/b
+GET /download/storage/v1/b/box/o/a%2Fb?alt=media -> Download Download box a/b
+POST /upload/storage/v1/b/box/o?uploadType=multipart -> Upload InsertMultipart box
+POST /upload/storage/v1/b/box/o?uploadType=media&name=x -> Upload InsertMedia box
+POST /upload/storage/v1/b/box/o?uploadType=resumable -> Upload StartResumable box
+PUT /upload/storage/v1/b/box/o?upload_id=u -> Upload ContinueResumable { upload_id: "u" } box
+DELETE /upload/storage/v1/b/box/o?upload_id=u -> Upload CancelResumable { upload_id: "u" } box
+POST /storage/v1/b/box/o/a/compose -> Json Compose box a
+POST /storage/v1/b/box/o/a/rewriteTo/b/off/o/c -> Json Rewrite { to_bucket: "off", to_object: "c" } box a
+POST /storage/v1/b/box/o/a/copyTo/b/off/o/c -> Json Copy { to_bucket: "off", to_object: "c" } box a
+PATCH /storage/v1/b/box/o/a -> Json PatchObject box a
+DELETE /storage/v1/b/box/o/x?generation=1 -> Json DeleteObject box x
+POST /batch/storage/v1 -> Json Batch
+GET /storage/v1/projects/p/serviceAccount -> Json GetServiceAccount { project: "p" }
+GET /storage/v1/b/box/acl -> Json LegacyAcl { verb: "get" } box
+GET /box/a/b -> Xml Download box a/b
+HEAD /box/a%2Fb -> Xml Download box a/b
+PUT /box/a -> Xml InsertMedia box a
+POST /box/a -> Xml StartResumable box a
+DELETE /box/a -> Xml DeleteObject box a
+GET /box?prefix=a -> Xml ListObjects box
+"#;
+
 #[test]
 fn what_clients_call() {
-    use Operation::*;
-    let to = |bucket: &str, object: &str| (bucket.to_owned(), object.to_owned());
-    let (to_bucket, to_object) = to("other", "c/d");
-    let rows = [
-        ("GET", "/storage/v1/b?project=p", Api::Json, ListBuckets, "", ""),
-        ("POST", "/storage/v1/b?project=p", Api::Json, InsertBucket, "", ""),
-        ("GET", "/storage/v1/b/box?projection=noAcl", Api::Json, GetBucket, "box", ""),
-        (
-            "GET",
-            "/storage/v1/b/box/iam?optionsRequestedPolicyVersion=3",
-            Api::Json,
-            GetBucketPolicy,
-            "box",
-            "",
-        ),
-        ("PUT", "/storage/v1/b/box/iam", Api::Json, SetBucketPolicy, "box", ""),
-        (
-            "GET",
-            "/storage/v1/b/box/iam/testPermissions?permissions=a",
-            Api::Json,
-            TestBucketPermissions,
-            "box",
-            "",
-        ),
-        ("GET", "/storage/v1/b/box/o?prefix=a%2F", Api::Json, ListObjects, "box", ""),
-        ("GET", "/storage/v1/b/box/o/a%2Fb", Api::Json, GetObject, "box", "a/b"),
-        ("GET", "/storage/v1/b/box/o/a%2Fb?alt=media", Api::Download, Download, "box", "a/b"),
-        (
-            "GET",
-            "/download/storage/v1/b/box/o/a%2Fb?alt=media",
-            Api::Download,
-            Download,
-            "box",
-            "a/b",
-        ),
-        (
-            "POST",
-            "/upload/storage/v1/b/box/o?uploadType=multipart",
-            Api::Upload,
-            InsertMultipart,
-            "box",
-            "",
-        ),
-        (
-            "POST",
-            "/upload/storage/v1/b/box/o?uploadType=media&name=x",
-            Api::Upload,
-            InsertMedia,
-            "box",
-            "",
-        ),
-        (
-            "POST",
-            "/upload/storage/v1/b/box/o?uploadType=resumable",
-            Api::Upload,
-            StartResumable,
-            "box",
-            "",
-        ),
-        (
-            "PUT",
-            "/upload/storage/v1/b/box/o?uploadType=resumable&upload_id=u",
-            Api::Upload,
-            ContinueResumable { upload_id: "u".into() },
-            "box",
-            "",
-        ),
-        (
-            "DELETE",
-            "/upload/storage/v1/b/box/o?uploadType=resumable&upload_id=u",
-            Api::Upload,
-            CancelResumable { upload_id: "u".into() },
-            "box",
-            "",
-        ),
-        ("POST", "/storage/v1/b/box/o/a/compose", Api::Json, Compose, "box", "a"),
-        (
-            "POST",
-            "/storage/v1/b/box/o/a%2Fb/rewriteTo/b/other/o/c%2Fd",
-            Api::Json,
-            Rewrite { to_bucket: to_bucket.clone(), to_object: to_object.clone() },
-            "box",
-            "a/b",
-        ),
-        (
-            "POST",
-            "/storage/v1/b/box/o/a%2Fb/copyTo/b/other/o/c%2Fd",
-            Api::Json,
-            Copy { to_bucket, to_object },
-            "box",
-            "a/b",
-        ),
-        ("DELETE", "/storage/v1/b/box/o/x?generation=1", Api::Json, DeleteObject, "box", "x"),
-        ("POST", "/batch/storage/v1", Api::Json, Batch, "", ""),
-        (
-            "GET",
-            "/storage/v1/projects/p/serviceAccount",
-            Api::Json,
-            GetServiceAccount { project: "p".into() },
-            "",
-            "",
-        ),
-        ("GET", "/storage/v1/b/box/acl", Api::Json, LegacyAcl { verb: "get" }, "box", ""),
-        ("GET", "/box/a/b", Api::Xml, Download, "box", "a/b"),
-        ("HEAD", "/box/a%2Fb", Api::Xml, Download, "box", "a/b"),
-        ("PUT", "/box/a", Api::Xml, InsertMedia, "box", "a"),
-        ("POST", "/box/a", Api::Xml, StartResumable, "box", "a"),
-        ("DELETE", "/box/a", Api::Xml, DeleteObject, "box", "a"),
-        ("GET", "/box?prefix=a", Api::Xml, ListObjects, "box", ""),
-    ];
-    for (method, url, api, operation, bucket, object) in rows {
+    for row in CALLS.trim().lines() {
+        let (asked, expected) = row.split_once(" -> ").unwrap();
+        let (method, url) = asked.split_once(' ').unwrap();
         let seen = call(method, &format!("{HOST}{url}")).unwrap();
-        let seen = (seen.api, seen.operation, seen.bucket, seen.object);
-        assert_eq!(seen, (api, operation, bucket.to_owned(), object.to_owned()), "{method} {url}");
+        let names = format!("{} {}", seen.bucket, seen.object);
+        let shown = format!("{:?} {:?} {}", seen.api, seen.operation, names.trim());
+        assert_eq!(shown.trim(), expected, "{asked}");
     }
 }
 

@@ -5,28 +5,28 @@ use super::{call::Operation, failure::Kind};
 
 /// A permission, and on what it is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Need {
+pub(super) struct Need {
     /// Google's name of it.
-    pub permission: &'static str,
+    pub(super) permission: &'static str,
     /// On the bucket of the call, or on its object.
-    pub kind: Kind,
+    pub(super) kind: Kind,
 }
 
 /// Taking an object away, which overwriting one does as well.
-pub const DELETE: Need = object("storage.objects.delete");
+pub(super) const DELETE: Need = object("storage.objects.delete");
 /// Putting an object there.
-pub const CREATE: Need = object("storage.objects.create");
+pub(super) const CREATE: Need = object("storage.objects.create");
 /// Reading an object.
-pub const GET: Need = object("storage.objects.get");
+pub(super) const GET: Need = object("storage.objects.get");
 /// Knowing which objects there are: without it a missing one is told as a refusal.
-pub const LIST: Need = bucket("storage.objects.list");
+pub(super) const LIST: Need = bucket("storage.objects.list");
 
 /// What the call needs on the bucket and the object that its path names, before anything is done.
 ///
 /// An upload needs [`CREATE`] on a name that may be in the body, and [`DELETE`] on what it
 /// overwrites; copies need both on their target, and a composition [`GET`] on its sources. Those
 /// are asked where the names are known.
-pub fn needs(operation: &Operation) -> &'static [Need] {
+pub(super) fn needs(operation: &Operation) -> &'static [Need] {
     use Operation::*;
     match operation {
         GetBucket => const { &[bucket("storage.buckets.get")] },
@@ -50,7 +50,7 @@ pub fn needs(operation: &Operation) -> &'static [Need] {
 }
 
 /// Whether the operation changes something.
-pub fn writes(operation: &Operation) -> bool {
+pub(super) fn writes(operation: &Operation) -> bool {
     use Operation::*;
     match operation {
         GetBucket | GetBucketPolicy | TestBucketPermissions | ListBuckets | GetStorageLayout => {
@@ -66,7 +66,7 @@ pub fn writes(operation: &Operation) -> bool {
 }
 
 /// Whether the operation changes objects, which a read-only bucket refuses.
-pub fn writes_objects(operation: &Operation) -> bool {
+pub(super) fn writes_objects(operation: &Operation) -> bool {
     use Operation::*;
     writes(operation)
         && !matches!(operation, InsertBucket | PatchBucket | UpdateBucket | SetBucketPolicy)

@@ -2,7 +2,7 @@
 
 /// What a request says of the bytes that it carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece {
+pub(super) enum Piece {
     /// No header: the body is the rest of the object.
     Rest,
     /// `bytes FIRST-LAST/TOTAL`, with the total unknown (`*`) until the last piece.
@@ -23,7 +23,7 @@ pub enum Piece {
 
 impl Piece {
     /// Reads the header's value; nothing is right that says less bytes than none.
-    pub fn parse(header: Option<&str>) -> Option<Self> {
+    pub(super) fn parse(header: Option<&str>) -> Option<Self> {
         let Some(header) = header else { return Some(Self::Rest) };
         let (range, total) = header.trim().strip_prefix("bytes ")?.split_once('/')?;
         let total = if total == "*" { None } else { Some(total.parse().ok()?) };

@@ -18,37 +18,37 @@ const LIFE_S: u64 = 7 * 24 * 3600;
 
 /// An upload that was opened.
 #[derive(Debug, Clone)]
-pub struct Session {
+pub(super) struct Session {
     /// Its bucket.
-    pub bucket: String,
+    pub(super) bucket: String,
     /// Its object.
-    pub object: String,
+    pub(super) object: String,
     /// Who opened it, and needs what an overwritten object needs at the end.
-    pub opener: Caller,
+    pub(super) opener: Caller,
     /// Seconds since the epoch when it was opened.
-    pub opened: u64,
+    pub(super) opened: u64,
     /// How many bytes upstream has taken.
-    pub offset: u64,
+    pub(super) offset: u64,
     /// The opener may not overwrite, so the store was told that there must be no such object.
-    pub guarded: bool,
+    pub(super) guarded: bool,
     /// The answer of the last piece, once it is over.
-    pub finished: Option<Bytes>,
+    pub(super) finished: Option<Bytes>,
 }
 
 /// All of them by their id.
 #[derive(Debug, Default)]
-pub struct Sessions(Mutex<HashMap<String, Arc<Slot>>>);
+pub(super) struct Sessions(Mutex<HashMap<String, Arc<Slot>>>);
 
 /// One of them, for one request at a time.
 #[derive(Debug)]
-pub struct Slot {
+pub(super) struct Slot {
     session: Mutex<Session>,
     busy: tokio::sync::Mutex<()>,
 }
 
 impl Sessions {
     /// Keeps a new one.
-    pub fn insert(&self, id: String, session: Session) {
+    pub(super) fn insert(&self, id: String, session: Session) {
         let mut all = lock(&self.0);
         let now = session.opened;
         all.retain(|_, slot| now.saturating_sub(slot.get().opened) < LIFE_S);
@@ -63,39 +63,39 @@ impl Sessions {
     }
 
     /// The one with this id.
-    pub fn get(&self, id: &str) -> Option<Arc<Slot>> {
+    pub(super) fn get(&self, id: &str) -> Option<Arc<Slot>> {
         lock(&self.0).get(id).cloned()
     }
 
     /// Forgets one.
-    pub fn remove(&self, id: &str) {
+    pub(super) fn remove(&self, id: &str) {
         lock(&self.0).remove(id);
     }
 
     /// Forgets all.
-    pub fn clear(&self) {
+    pub(super) fn clear(&self) {
         lock(&self.0).clear();
     }
 }
 
 impl Slot {
     /// What is known of it now.
-    pub fn get(&self) -> Session {
+    pub(super) fn get(&self) -> Session {
         lock(&self.session).clone()
     }
 
     /// Notes how far it is.
-    pub fn advance(&self, offset: u64) {
+    pub(super) fn advance(&self, offset: u64) {
         lock(&self.session).offset = offset;
     }
 
     /// Notes that it is over.
-    pub fn finish(&self, answer: Bytes) {
+    pub(super) fn finish(&self, answer: Bytes) {
         lock(&self.session).finished = Some(answer);
     }
 
     /// The right to send a piece; none while another request does.
-    pub fn acquire(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+    pub(super) fn acquire(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
         self.busy.try_lock().ok()
     }
 }

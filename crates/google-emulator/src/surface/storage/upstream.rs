@@ -76,7 +76,7 @@ impl std::fmt::Debug for Backend {
 }
 
 /// A request for upstream.
-pub struct Outgoing {
+pub(super) struct Outgoing {
     method: Method,
     path: String,
     query: Query,
@@ -86,35 +86,35 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// A request without a body.
-    pub fn new(method: Method, path: String) -> Self {
+    pub(super) fn new(method: Method, path: String) -> Self {
         let (query, headers) = (Query::default(), HeaderMap::new());
         Self { method, path, query, headers, body: body::empty() }
     }
 
     /// A call of the JSON API on an object.
-    pub fn object(method: Method, bucket: &str, object: &str) -> Self {
+    pub(super) fn object(method: Method, bucket: &str, object: &str) -> Self {
         Self::new(method, object_path("storage", bucket, object))
     }
 
     /// The bytes of an object.
-    pub fn download(method: Method, bucket: &str, object: &str) -> Self {
+    pub(super) fn download(method: Method, bucket: &str, object: &str) -> Self {
         Self::new(method, object_path("download/storage", bucket, object))
     }
 
     /// An upload to a bucket.
-    pub fn upload(method: Method, bucket: &str) -> Self {
+    pub(super) fn upload(method: Method, bucket: &str) -> Self {
         Self::new(method, format!("/upload/storage/v1/b/{}/o", percent_encode(bucket)))
     }
 
     /// The same request with a query.
     #[must_use]
-    pub fn query(self, query: Query) -> Self {
+    pub(super) fn query(self, query: Query) -> Self {
         Self { query, ..self }
     }
 
     /// The same request with the caller's headers, as far as they are for the store.
     #[must_use]
-    pub fn headers(mut self, headers: &HeaderMap) -> Self {
+    pub(super) fn headers(mut self, headers: &HeaderMap) -> Self {
         let kept = headers.iter().filter(|(name, _)| {
             let name = name.as_str();
             !NOT_FORWARDED.contains(&name)
@@ -129,13 +129,13 @@ impl Outgoing {
 
     /// The same request with a body.
     #[must_use]
-    pub fn body(self, body: Body) -> Self {
+    pub(super) fn body(self, body: Body) -> Self {
         Self { body, ..self }
     }
 
     /// The same request with a body in JSON, instead of the caller's.
     #[must_use]
-    pub fn json(mut self, value: &Value) -> Self {
+    pub(super) fn json(mut self, value: &Value) -> Self {
         let text = value.to_string();
         self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
@@ -152,7 +152,7 @@ impl Backend {
     ///
     /// # Errors
     /// 503 when upstream doesn't answer.
-    pub async fn send(
+    pub(super) async fn send(
         &self,
         upstream: Option<&hyper::Uri>,
         outgoing: Outgoing,
@@ -179,7 +179,7 @@ impl Backend {
     ///
     /// # Errors
     /// 503 when upstream doesn't answer.
-    pub async fn ensure(&self, upstream: Option<&hyper::Uri>, bucket: &str) -> Result<(), Failure> {
+    pub(super) async fn ensure(&self, upstream: Option<&hyper::Uri>, bucket: &str) -> Result<(), Failure> {
         if lock(&self.made).contains(bucket) {
             return Ok(());
         }
@@ -191,7 +191,7 @@ impl Backend {
     ///
     /// # Errors
     /// 503 when upstream doesn't answer.
-    pub async fn make(&self, upstream: Option<&hyper::Uri>, bucket: &str) -> Result<bool, Failure> {
+    pub(super) async fn make(&self, upstream: Option<&hyper::Uri>, bucket: &str) -> Result<bool, Failure> {
         let outgoing = Outgoing::new(Method::POST, "/storage/v1/b".to_owned());
         let answer = self.send(upstream, outgoing.json(&json!({ "name": bucket }))).await?;
         let status = answer.status();
@@ -204,12 +204,12 @@ impl Backend {
     }
 
     /// Forgets that a bucket is upstream.
-    pub fn forget(&self, bucket: &str) {
+    pub(super) fn forget(&self, bucket: &str) {
         lock(&self.made).remove(bucket);
     }
 
     /// Forgets everything that it knows of upstream.
-    pub fn forget_all(&self) {
+    pub(super) fn forget_all(&self) {
         lock(&self.made).clear();
         self.sessions.clear();
     }
@@ -219,7 +219,7 @@ impl Backend {
 ///
 /// # Errors
 /// 503 when it breaks off.
-pub async fn read(answer: Response<Incoming>) -> Result<Value, Failure> {
+pub(super) async fn read(answer: Response<Incoming>) -> Result<Value, Failure> {
     let limited = http_body_util::Limited::new(answer.into_body(), ANSWER_LIMIT);
     let bytes = limited.collect().await.map_err(Failure::backend_error)?.to_bytes();
     Ok(serde_json::from_slice(&bytes).unwrap_or_default())
