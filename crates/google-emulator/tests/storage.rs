@@ -83,7 +83,10 @@ impl Scene {
             state_folder: folder.path().join("state"),
             clock: clock.clone(),
             log: Log::memory(clock),
-            upstreams: Upstreams { storage: format!("http://127.0.0.1:{port}").parse().ok() },
+            upstreams: Upstreams {
+                storage: format!("http://127.0.0.1:{port}").parse().ok(),
+                ..Upstreams::default()
+            },
             keys: KeySource::new(Place::Given(json!({ "keys": [] }))),
         });
         Self { cloud: cloud.unwrap(), folder, server }

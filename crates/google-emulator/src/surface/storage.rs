@@ -141,6 +141,7 @@ impl Asked {
             Operation::GetBucketPolicy => self.get_policy(),
             Operation::SetBucketPolicy => self.set_policy().await,
             Operation::TestBucketPermissions => self.test_permissions(),
+            Operation::ListManagedFolders => Ok(no_folders()),
             Operation::ListObjects => self.list_objects().await,
             Operation::GetObject => self.get_object().await,
             Operation::Download => self.download().await,
@@ -166,6 +167,11 @@ impl Asked {
             Operation::Unknown(what) => Err(Failure::not_implemented(what)),
         }
     }
+}
+
+/// No folder of a bucket has a policy of its own, because there is no call that makes one.
+fn no_folders() -> Response<Body> {
+    body::ok(&serde_json::json!({ "kind": "storage#managedFolders" }))
 }
 
 /// The host that the request is for, in lower case.

@@ -62,6 +62,7 @@ pub enum Operation {
     GetBucketPolicy,
     SetBucketPolicy,
     TestBucketPermissions,
+    ListManagedFolders,
     ListObjects,
     GetObject,
     PatchObject,
@@ -112,6 +113,9 @@ pub fn classify(
     path: &str,
     query: &str,
 ) -> Result<Call, (Form, Failure)> {
+    // gcloud begins its resumable uploads at the other address of the same method.
+    let short = path.strip_prefix("/resumable").filter(|it| it.starts_with("/upload/storage/v1/"));
+    let path = short.filter(|_| virtual_bucket(host).is_none()).unwrap_or(path);
     let api = api_of(host, path);
     let refuse = |failure| (api.form(), failure);
     let query = Query::parse(query).map_err(|it| refuse(malformed(it)))?;
@@ -226,6 +230,7 @@ impl Parts<'_> {
             ("GET", ["storage", "v1", "b", _, "iam"]) => GetBucketPolicy,
             ("PUT", ["storage", "v1", "b", _, "iam"]) => SetBucketPolicy,
             ("GET", ["storage", "v1", "b", _, "iam", "testPermissions"]) => TestBucketPermissions,
+            ("GET", ["storage", "v1", "b", _, "managedFolders"]) => ListManagedFolders,
             ("GET", ["storage", "v1", "b", _, "o"]) => ListObjects,
             ("GET" | "HEAD", ["storage", "v1", "b", _, "o", _]) if media => Download,
             ("GET", ["storage", "v1", "b", _, "o", _]) => GetObject,

@@ -27,6 +27,8 @@ GET /download/storage/v1/b/box/o/a%2Fb?alt=media -> Download Download box a/b
 POST /upload/storage/v1/b/box/o?uploadType=multipart -> Upload InsertMultipart box
 POST /upload/storage/v1/b/box/o?uploadType=media&name=x -> Upload InsertMedia box
 POST /upload/storage/v1/b/box/o?uploadType=resumable -> Upload StartResumable box
+POST /resumable/upload/storage/v1/b/box/o?uploadType=resumable -> Upload StartResumable box
+GET /storage/v1/b/box/managedFolders -> Json ListManagedFolders box
 PUT /upload/storage/v1/b/box/o?upload_id=u -> Upload ContinueResumable { upload_id: "u" } box
 DELETE /upload/storage/v1/b/box/o?upload_id=u -> Upload CancelResumable { upload_id: "u" } box
 POST /storage/v1/b/box/o/a/compose -> Json Compose box a

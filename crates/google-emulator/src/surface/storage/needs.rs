@@ -35,6 +35,7 @@ pub(super) fn needs(operation: &Operation) -> &'static [Need] {
         GetBucketPolicy => const { &[bucket("storage.buckets.getIamPolicy")] },
         SetBucketPolicy => const { &[bucket("storage.buckets.setIamPolicy")] },
         ListObjects | GetStorageLayout => const { &[LIST] },
+        ListManagedFolders => const { &[bucket("storage.managedFolders.list")] },
         GetObject | Download | Rewrite { .. } | Copy { .. } => const { &[GET] },
         PatchObject | UpdateObject => const { &[GET, object("storage.objects.update")] },
         DeleteObject => const { &[DELETE] },
@@ -56,7 +57,13 @@ pub(super) fn writes(operation: &Operation) -> bool {
         GetBucket | GetBucketPolicy | TestBucketPermissions | ListBuckets | GetStorageLayout => {
             false
         }
-        ListObjects | GetObject | Download | GetServiceAccount { .. } | Batch | Unknown(_) => false,
+        ListManagedFolders
+        | ListObjects
+        | GetObject
+        | Download
+        | GetServiceAccount { .. }
+        | Batch
+        | Unknown(_) => false,
         LegacyAcl { verb } => *verb != "get",
         InsertBucket | PatchBucket | UpdateBucket | DeleteBucket | SetBucketPolicy => true,
         PatchObject | UpdateObject | DeleteObject | InsertMedia | InsertMultipart => true,
