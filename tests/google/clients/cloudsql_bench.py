@@ -17,7 +17,7 @@ import threading
 from cloudsql import password
 from cloudsql_lab import PROJECT, REGION, Lab, needed, run, wait
 
-ROUNDS, SECONDS, CLIENTS = 5, 8, 4
+ROUNDS, SECONDS, CLIENTS = 5, 5, 4
 
 
 class Plain:

@@ -93,10 +93,29 @@ pub(super) async fn insert(call: &Call, written: Written) -> Result<Response<Bod
         operations::record(call, state, &deed("CREATE", &written.name, Duration::ZERO))
     })?;
     let password = Some(written.root_password.as_str()).filter(|it| !it.is_empty());
-    provision::instance(call.cloud(), &key, password)
-        .await
-        .map_err(|error| Error::unavailable(&error.to_string()))?;
+    if let Err(error) = provision::instance(call.cloud(), &key, password).await {
+        // Whoever tries again must not hear that the instance exists.
+        forget(call, &key)?;
+        return Err(Error::unavailable(&error.to_string()));
+    }
     Ok(operations::answer(call, &operation))
+}
+
+/// Takes an instance out of the state with all that belongs to it.
+fn forget(call: &Call, key: &str) -> Result<(), Error> {
+    call.cloud().state.change(|state| {
+        remove(state, key);
+        Ok(())
+    })
+}
+
+fn remove(state: &mut State, key: &str) {
+    let below = format!("{key}/");
+    state.instances.remove(key);
+    state.databases.retain(|it, _| !it.starts_with(&below));
+    state.users.retain(|it, _| !it.starts_with(&below));
+    state.client_certificates.retain(|_, it| it.instance != key);
+    state.authorities.retain(|it, _| !it.starts_with(&format!("sql/{below}")));
 }
 
 fn made(call: &Call, written: &Written, server: &SqlServer) -> Instance {
@@ -184,12 +203,7 @@ pub(super) async fn delete(call: &Call, name: &str) -> Result<Response<Body>, Er
         .await
         .map_err(|error| Error::unavailable(&error.to_string()))?;
     let operation = call.cloud().state.change(|state| {
-        state.instances.remove(&key).ok_or_else(words::no_instance)?;
-        let below = format!("{key}/");
-        state.databases.retain(|it, _| !it.starts_with(&below));
-        state.users.retain(|it, _| !it.starts_with(&below));
-        state.client_certificates.retain(|_, it| it.instance != key);
-        state.authorities.retain(|it, _| !it.starts_with(&format!("sql/{below}")));
+        remove(state, &key);
         operations::record(call, state, &deed("DELETE", name, Duration::ZERO))
     })?;
     Ok(operations::answer(call, &operation))
