@@ -189,9 +189,9 @@ def main(lab, silent_for=0):
     if "MLFLOW_GKE_INSIDE" not in os.environ:
         os.environ["MLFLOW_GKE_INSIDE"] = "1"
         os.execvp("unshare", ["unshare", "-n", "-m", sys.executable, *sys.argv])
-    lab.start(silent_for)
     failures = 0
     try:
+        lab.start(silent_for)
         for function in CASES:
             if sys.argv[1:] and not any(part in function.__name__ for part in sys.argv[1:]):
                 continue

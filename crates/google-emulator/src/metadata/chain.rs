@@ -20,9 +20,12 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
+use tokio::time::timeout;
 
 const STS: &str = "https://sts.googleapis.com/v1/token";
 const IAM: &str = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts";
+/// An API server that is well signs in milliseconds.
+const LONGEST_SIGNING: Duration = Duration::from_secs(5);
 /// With what the workload calls IAM Credentials.
 const CLOUD_PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
 
@@ -55,8 +58,8 @@ impl Refusal {
     pub(crate) fn is_final(&self) -> bool {
         match self {
             Refusal::Status { status, .. } | Refusal::Exchange { status, .. } => *status < 500,
-            Refusal::NoSubject(_) => true,
-            Refusal::Unreachable(_) => false,
+            // The API server may be away; a token that it vouched for before is as good as it was.
+            Refusal::NoSubject(_) | Refusal::Unreachable(_) => false,
         }
     }
 }
@@ -164,8 +167,9 @@ impl Chain {
         let key = key(pod, None, scopes);
         let fetch = || async {
             let pool = self.instance.pool();
-            let subject = self.pods.projected_token(pod, &pool).await;
-            let subject = subject.map_err(|it| Refusal::NoSubject(it.0))?;
+            let subject = timeout(LONGEST_SIGNING, self.pods.projected_token(pod, &pool)).await;
+            let late = |_| Refusal::NoSubject("the API server does not answer".to_owned());
+            let subject = subject.map_err(late)?.map_err(|it| Refusal::NoSubject(it.0))?;
             let body = json!({
                 "grantType": "urn:ietf:params:oauth:grant-type:token-exchange",
                 "audience": format!("identitynamespace:{pool}:{}", self.instance.issuer()),
