@@ -1,6 +1,8 @@
 //! One line of JSON per event that somebody may have to explain later.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -41,6 +43,9 @@ struct Line<'a> {
     entry: &'a Entry<'a>,
 }
 
+/// Lines that wait to be written; more are lost, and the log says how many.
+const QUEUE: usize = 4096;
+
 /// Where the lines go.
 pub struct Log {
     clock: Arc<dyn Clock>,
@@ -48,7 +53,12 @@ pub struct Log {
 }
 
 enum Sink {
-    Stderr,
+    /// A thread writes the lines, because a reader that stalls must not stall a request.
+    Stderr {
+        lines: SyncSender<String>,
+        /// Lines that found no room since the last one that did.
+        lost: AtomicUsize,
+    },
     Memory(Mutex<Vec<String>>),
 }
 
@@ -56,7 +66,13 @@ impl Log {
     /// To standard error.
     #[must_use]
     pub fn stderr(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, sink: Sink::Stderr }
+        let (lines, queue) = sync_channel::<String>(QUEUE);
+        std::thread::spawn(move || {
+            for line in queue {
+                drop(std::io::stderr().lock().write_all(line.as_bytes()));
+            }
+        });
+        Self { clock, sink: Sink::Stderr { lines, lost: AtomicUsize::new(0) } }
     }
 
     /// Kept for a test to read.
@@ -70,9 +86,17 @@ impl Log {
         let time = clock::rfc3339_millis(self.clock.now());
         let Ok(mut line) = serde_json::to_string(&Line { time: &time, entry }) else { return };
         match &self.sink {
-            Sink::Stderr => {
+            Sink::Stderr { lines, lost } => {
                 line.push('\n');
-                drop(std::io::stderr().lock().write_all(line.as_bytes()));
+                let missed = lost.swap(0, Ordering::Relaxed);
+                if missed > 0 {
+                    line = format!(
+                        "{{\"time\":\"{time}\",\"surface\":\"log\",\"decision\":\"error\",\"why\":\"{missed} lines were lost\"}}\n{line}"
+                    );
+                }
+                if lines.try_send(line).is_err() {
+                    lost.fetch_add(missed + 1, Ordering::Relaxed);
+                }
             }
             Sink::Memory(lines) => {
                 lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
@@ -84,7 +108,7 @@ impl Log {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         match &self.sink {
-            Sink::Stderr => Vec::new(),
+            Sink::Stderr { .. } => Vec::new(),
             Sink::Memory(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

@@ -36,8 +36,8 @@ const BREATH: Duration = Duration::from_millis(50);
 /// An answer that is under way may take this long after its connection was told to end.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
 
-/// Connections that a port keeps at once.
-pub const MOST_CONNECTIONS: usize = 2048;
+/// Connections that a port keeps at once; an idle one with TLS costs about 40 KiB.
+pub const MOST_CONNECTIONS: usize = 1024;
 
 /// The gateway's TLS.
 ///
