@@ -32,7 +32,7 @@ pub(crate) fn command<'a>(
     cmd!(sh, "sudo -n env {variables...} {words...}")
 }
 
-/// Lets sudo ask on the terminal for whatever it wants to know, so that [`command`] need not.
+/// Lets sudo ask on the terminal for whatever it wants to know, so that `command` need not.
 ///
 /// # Errors
 /// There is no sudo, or it says no.

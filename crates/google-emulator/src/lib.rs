@@ -20,6 +20,7 @@ pub mod token;
 
 pub mod connect;
 pub mod metadata;
+pub mod publish;
 pub mod sql_port;
 
 pub mod admin;

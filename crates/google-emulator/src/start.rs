@@ -16,7 +16,7 @@ use crate::key_source::{KeySource, Place};
 use crate::log::{Entry, Log};
 use crate::sql_port::Superuser;
 use crate::world::{World, WorldError};
-use crate::{admin, connect, sql_port};
+use crate::{admin, connect, publish, sql_port};
 
 /// Options of the gateway.
 #[derive(Clone, Debug, Args)]
@@ -50,6 +50,9 @@ pub struct Options {
     /// are read from the API server of the cluster that this runs in.
     #[arg(long)]
     pub kubernetes_jwks: Option<PathBuf>,
+    /// Put the CA's certificate, as ConfigMap `google-emulation-ca`, into each namespace with this label.
+    #[arg(long, value_name = "LABEL=VALUE")]
+    pub publish_ca: Option<String>,
 }
 
 /// Why the gateway ended.
@@ -71,7 +74,7 @@ pub enum RunError {
     #[error("cannot offer TLS")]
     Tls(#[from] tokio_rustls::rustls::Error),
     /// The API server of the cluster.
-    #[error("no place has the cluster's keys: {0}")]
+    #[error("the cluster's API server cannot be asked: {0}")]
     Keys(String),
     /// Signals.
     #[error("cannot wait for signals")]
@@ -101,6 +104,11 @@ pub async fn gateway(options: Options) -> Result<(), RunError> {
     })?;
     more_files();
     let tls = serve::acceptor(&cloud)?;
+    if let Some(label) = options.publish_ca {
+        let client = kube::Client::try_default().await;
+        let client = client.map_err(|error| RunError::Keys(error.to_string()))?;
+        tokio::spawn(publish::run(Arc::clone(&cloud), client, label));
+    }
     let google = listen(options.listen).await?;
     let sql = listen(options.sql_listen).await?;
     let operators = listen(options.admin_listen).await?;

@@ -1,5 +1,6 @@
 //! Cloud Storage with the real fake-gcs-server behind it: who may do what, and what never reaches
 //! the store.
+#![expect(clippy::unwrap_used, reason = "what a test needs and does not find ends the test")]
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;

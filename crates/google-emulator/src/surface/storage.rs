@@ -83,7 +83,7 @@ pub async fn reset(cloud: &Arc<Cloud>) -> Result<(), crate::error::Error> {
     let why = match answer {
         Ok(answer) if answer.status().is_success() => return Ok(()),
         Ok(answer) => format!("the storage server answered {}", answer.status()),
-        Err(failure) => failure.why.unwrap_or_default(),
+        Err(mut failure) => failure.why.take().unwrap_or_default(),
     };
     Err(crate::error::Error::unavailable(&why))
 }

@@ -199,7 +199,9 @@ impl Asked {
         let policy = matches!(operation, Operation::SetBucketPolicy | Operation::GetBucketPolicy);
         let covers = |scope: &String| {
             let scope = scope.as_str();
-            !(READ_ONLY.contains(&scope) && writes(operation)) && !(scope == READ_WRITE && policy)
+            let reads_alone = READ_ONLY.contains(&scope) && writes(operation);
+            let lacks_policies = scope == READ_WRITE && policy;
+            !reads_alone && !lacks_policies
         };
         if token.scopes.iter().any(covers) {
             return Ok(());

@@ -3,11 +3,17 @@
 //! The JSON API answers without the `status` field of other Google APIs, a media download answers
 //! the bare message as text, and the XML API (signed URLs too) an XML document.
 
+use std::ops::{Deref, DerefMut};
+
 use super::text::percent_encode;
 
-/// A refusal of Cloud Storage, in no form yet.
+/// A refusal of Cloud Storage, in no form yet. Boxed: it rides in the results of small functions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct Failure(Box<Details>);
+
+/// What a refusal says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Details {
     /// The HTTP status.
     pub status: u16,
     /// `errors[0].reason` of the JSON form.
@@ -23,6 +29,20 @@ pub struct Failure {
     pub more: Vec<(&'static str, String)>,
     /// The reason is for the log, when the message doesn't tell it.
     pub why: Option<String>,
+}
+
+impl Deref for Failure {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut Details {
+        &mut self.0
+    }
 }
 
 /// The form that the caller reads.
@@ -56,7 +76,9 @@ impl Failure {
         message: impl Into<String>,
     ) -> Self {
         let message = message.into();
-        Self { status, reason, message, location: None, xml, more: Vec::new(), why: None }
+        let more = Vec::new();
+        let details = Details { status, reason, message, location: None, xml, more, why: None };
+        Self(Box::new(details))
     }
 
     /// 403 of a known caller (seen in public logs, 2023 to 2026).
@@ -79,15 +101,19 @@ impl Failure {
 
     /// 401 of a caller without a token in the JSON API; the XML API says 403 (seen in public logs).
     pub fn anonymous(permission: &str, kind: Kind) -> Self {
-        let denied = Self::denied("Anonymous caller", permission, kind);
-        Self { status: 401, reason: "required", location: Some(AUTHORIZATION), ..denied }
+        let mut denied = Self::denied("Anonymous caller", permission, kind);
+        denied.status = 401;
+        denied.reason = "required";
+        denied.location = Some(AUTHORIZATION);
+        denied
     }
 
     /// 401 of a token that isn't valid (seen in public logs).
     pub fn bad_token() -> Self {
         let xml = ("AuthenticationRequired", "Authentication required.");
-        let failure = Self::new(401, "authError", xml, "Invalid Credentials");
-        Self { location: Some(AUTHORIZATION), ..failure }
+        let mut failure = Self::new(401, "authError", xml, "Invalid Credentials");
+        failure.location = Some(AUTHORIZATION);
+        failure
     }
 
     /// 404 of a bucket (seen in public logs).
@@ -128,8 +154,10 @@ impl Failure {
     /// 400 of a parameter that must be there (seen in public logs: `Required`).
     pub fn required(parameter: &'static str) -> Self {
         let xml = ("InvalidArgument", "Invalid argument.");
-        let failure = Self::new(400, "required", xml, format!("Required parameter: {parameter}"));
-        Self { location: Some(("parameter", parameter)), ..failure }
+        let mut failure =
+            Self::new(400, "required", xml, format!("Required parameter: {parameter}"));
+        failure.location = Some(("parameter", parameter));
+        failure
     }
 
     /// 400 of an ACL call on a bucket with uniform access (seen in public logs); every bucket here
@@ -164,8 +192,9 @@ impl Failure {
     /// 412 (seen in public logs).
     pub fn condition_not_met() -> Self {
         let text = "At least one of the pre-conditions you specified did not hold.";
-        let failure = Self::new(412, "conditionNotMet", ("PreconditionFailed", text), text);
-        Self { location: Some(("header", "If-Match")), ..failure }
+        let mut failure = Self::new(412, "conditionNotMet", ("PreconditionFailed", text), text);
+        failure.location = Some(("header", "If-Match"));
+        failure
     }
 
     /// 413 of a body that is over the limit.
@@ -186,14 +215,16 @@ impl Failure {
     /// 503 of an upstream that isn't there (the documentation of the JSON API's status codes).
     pub fn backend_error(why: impl std::fmt::Display) -> Self {
         let xml = ("ServiceUnavailable", "We encountered an internal error. Please try again.");
-        let failure = Self::new(503, "backendError", xml, "Backend Error");
-        Self { why: Some(why.to_string()), ..failure }
+        let mut failure = Self::new(503, "backendError", xml, "Backend Error");
+        failure.why = Some(why.to_string());
+        failure
     }
 
     /// The same refusal with a reason for the log.
     #[must_use]
-    pub fn because(self, why: impl std::fmt::Display) -> Self {
-        Self { why: Some(why.to_string()), ..self }
+    pub fn because(mut self, why: impl std::fmt::Display) -> Self {
+        self.why = Some(why.to_string());
+        self
     }
 
     /// The status in a form: without a token the XML API says 403 where the JSON API says 401.

@@ -158,7 +158,9 @@ impl SignedUrl {
         if !canonical_request.is_empty() {
             more.push(("CanonicalRequest", canonical_request.to_owned()));
         }
-        Failure { more, ..Failure::new(403, "forbidden", xml, text) }
+        let mut failure = Failure::new(403, "forbidden", xml, text);
+        failure.more = more;
+        failure
     }
 }
 
@@ -179,7 +181,7 @@ pub fn canonical_request(signed: &Signed<'_>, names: &[String]) -> Result<String
     }
     let mut headers = String::new();
     for name in names {
-        let values: Vec<String> = values_of(signed.headers, name).map(|it| fold(it)).collect();
+        let values: Vec<String> = values_of(signed.headers, name).map(fold).collect();
         if values.is_empty() {
             let text = "Header was included in signedheaders, but not in the request.";
             return Err(malformed_header(name, text));
@@ -247,8 +249,9 @@ fn invalid(details: &str) -> Failure {
 
 fn malformed_header(name: &str, details: &'static str) -> Failure {
     let xml = ("MalformedSecurityHeader", "Your request has a malformed header.");
-    let failure = Failure::new(400, "invalid", xml, details);
-    Failure { more: vec![("ParameterName", name.to_owned())], ..failure }
+    let mut failure = Failure::new(400, "invalid", xml, details);
+    failure.more = vec![("ParameterName", name.to_owned())];
+    failure
 }
 
 /// Seconds since the epoch of `YYYYMMDDTHHMMSSZ`.
@@ -280,7 +283,7 @@ fn to_hex(bytes: &[u8]) -> String {
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u32> = text.chars().map(|it| it.to_digit(16)).collect::<Option<_>>()?;
     let pair = |it: &[u32]| u8::try_from(it[0] * 16 + it[1]).ok();
-    (digits.len() % 2 == 0).then(|| digits.chunks_exact(2).map(pair).collect()).flatten()
+    digits.len().is_multiple_of(2).then(|| digits.chunks_exact(2).map(pair).collect()).flatten()
 }
 
 fn from_base64(text: &str) -> Option<Vec<u8>> {

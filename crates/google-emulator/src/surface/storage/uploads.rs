@@ -150,7 +150,10 @@ impl Asked {
     }
 
     /// The object's resource out of the first part, and a body that begins anew.
-    async fn first_part(&mut self, kind: &str) -> Result<(HeaderValue, Map<String, Value>, Body), Failure> {
+    async fn first_part(
+        &mut self,
+        kind: &str,
+    ) -> Result<(HeaderValue, Map<String, Value>, Body), Failure> {
         let malformed = || Failure::invalid("Malformed multipart body.");
         let mut part = FirstPart::new(kind).map_err(|error| malformed().because(error))?;
         let Some(mut body) = self.body.take() else { return Err(malformed()) };

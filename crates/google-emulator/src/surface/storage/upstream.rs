@@ -179,7 +179,11 @@ impl Backend {
     ///
     /// # Errors
     /// 503 when upstream doesn't answer.
-    pub(super) async fn ensure(&self, upstream: Option<&hyper::Uri>, bucket: &str) -> Result<(), Failure> {
+    pub(super) async fn ensure(
+        &self,
+        upstream: Option<&hyper::Uri>,
+        bucket: &str,
+    ) -> Result<(), Failure> {
         if lock(&self.made).contains(bucket) {
             return Ok(());
         }
@@ -191,7 +195,11 @@ impl Backend {
     ///
     /// # Errors
     /// 503 when upstream doesn't answer.
-    pub(super) async fn make(&self, upstream: Option<&hyper::Uri>, bucket: &str) -> Result<bool, Failure> {
+    pub(super) async fn make(
+        &self,
+        upstream: Option<&hyper::Uri>,
+        bucket: &str,
+    ) -> Result<bool, Failure> {
         let outgoing = Outgoing::new(Method::POST, "/storage/v1/b".to_owned());
         let answer = self.send(upstream, outgoing.json(&json!({ "name": bucket }))).await?;
         let status = answer.status();
