@@ -11,7 +11,7 @@ use events::{Estimates, Log, Style};
 pub(crate) const CLUSTER: &str = "mlflow-gke";
 
 /// How long the slow steps take on two idle cores, for a machine that has not run them yet.
-const BUILT_IN_ESTIMATES_MS: [(&str, u64); 16] = [
+const BUILT_IN_ESTIMATES_MS: [(&str, u64); 17] = [
     ("program-kind", 20_000),
     ("program-kubernetes", 540_000),
     ("program-etcd", 45_000),
@@ -20,6 +20,7 @@ const BUILT_IN_ESTIMATES_MS: [(&str, u64); 16] = [
     ("program-coredns", 80_000),
     ("program-fake-gcs-server", 75_000),
     ("program-cloud-sql-proxy", 65_000),
+    ("program-google-emulator", 180_000),
     ("program-runtime-wrapper", 12_000),
     ("base-node", 90_000),
     ("base-mlflow", 60_000),

@@ -7,7 +7,6 @@ mod waiter;
 use std::time::Duration;
 
 use health::{Rules, Watcher};
-use manifests::Environment;
 use rollout::{Applied, Holder, Options, Plan, Pruned, Rollout, Server};
 
 use proof::Proof;
@@ -54,7 +53,6 @@ struct Deployed {
 /// Deploys an environment.
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let environment = arguments.selection.env;
-    refuse_unfinished(environment)?;
     // To render, kubectl must be there, and the first time it is compiled for minutes: whatever can
     // be refused without it is refused first.
     let source = Source::read(context, environment)?;
@@ -84,17 +82,6 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()
         }
     }
     target::run(deploy(context, arguments, &overlay, &target, options))
-}
-
-/// The emulated Cloud SQL is not there yet, and a deploy without a database could only hang.
-fn refuse_unfinished(environment: Environment) -> anyhow::Result<()> {
-    if environment == Environment::KindCloudsql {
-        return Err(exit::error(
-            exit::REFUSED,
-            "`kind-cloudsql` renders and validates, but there is no emulated Cloud SQL to deploy it to yet\nhint: --env kind",
-        ));
-    }
-    Ok(())
 }
 
 async fn deploy(

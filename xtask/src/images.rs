@@ -7,7 +7,8 @@ use crate::context::Context;
 use crate::{doctor, exit, output};
 
 /// What is pushed: the cluster's images, and that of its node.
-const PUSHED: [&str; 4] = [IMAGES[0].name, IMAGES[1].name, IMAGES[2].name, "node"];
+const PUSHED: [&str; 6] =
+    [IMAGES[0].name, IMAGES[1].name, IMAGES[2].name, IMAGES[3].name, IMAGES[4].name, "node"];
 
 /// The container images.
 #[derive(clap::Subcommand)]

@@ -329,24 +329,24 @@ impl Cluster {
             .map_err(|error| error.to_string())
     }
 
-    /// Applies DNS and fake-gcs-server with the node's own kubectl.
+    /// Applies DNS and the emulated Google Cloud with the node's own kubectl.
     fn apply_addons(&self, builder: &Builder) -> Result<(), Error> {
-        let tag = image::IMAGES.iter().find(|it| it.name == "fake-gcs-server");
-        let tag = tag.map(|it| it.tag(&builder.root)).transpose()?.unwrap_or_default();
         let mut manifests = String::new();
-        for folder in ["deploy/cluster/addons", "fake-gcs"] {
+        for folder in ["deploy/cluster/addons", "deploy/cluster/google"] {
             manifests.push_str(&render(builder, &builder.root.join(folder))?);
             manifests.push_str("\n---\n");
         }
-        let manifests = manifests.replace(
-            &image::reference("fake-gcs-server", "dev"),
-            &image::reference("fake-gcs-server", &tag),
-        );
+        for image in &image::IMAGES {
+            let tag = image.tag(&builder.root)?;
+            let (by_hand, by_content) =
+                (image::reference(image.name, "dev"), image::reference(image.name, &tag));
+            manifests = manifests.replace(&by_hand, &by_content);
+        }
         let applied = self.folder.join("addons.yaml");
         if std::fs::read_to_string(&applied).is_ok_and(|it| it == manifests) {
             return Ok(());
         }
-        let step = builder.log.step("cluster-addons", "apply DNS and fake-gcs-server");
+        let step = builder.log.step("cluster-addons", "apply DNS and the emulated Google Cloud");
         let command = [
             "kubectl",
             "--kubeconfig=/etc/kubernetes/admin.conf",

@@ -12,7 +12,8 @@ use crate::docker::{self, Daemon};
 use crate::error::Error;
 use crate::host::Host;
 use crate::poll;
-use crate::program::{self, shell};
+use crate::program::shell;
+use crate::rust::RUNTIME_WRAPPER;
 use crate::sudo;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -74,7 +75,7 @@ fn start(builder: &Builder, host: &Host) -> Result<(), Error> {
     let sh = shell()?;
     let wrapper = match host.has_sys_resource {
         true => None,
-        false => Some(program::obtain_runtime_wrapper(builder)?),
+        false => Some(RUNTIME_WRAPPER.obtain(builder)?),
     };
     let step = builder.log.step("dockerd-start", "start the Docker daemon");
     let log = builder.cache.root().join("dockerd.log");

@@ -15,6 +15,7 @@ use crate::docker;
 use crate::error::Error;
 use crate::program;
 use crate::python;
+use crate::rust::{GOOGLE_EMULATOR, RustProgram};
 
 /// What an image is built from, besides the files of its own folder.
 #[derive(Debug)]
@@ -27,17 +28,36 @@ pub struct Image {
     has_base: bool,
     /// Go programs that are put beside the Dockerfile.
     programs: &'static [&'static str],
+    /// A program of this project that is put there too.
+    rust: Option<&'static RustProgram>,
     /// Whether `requirements.txt` gives it Python packages.
     has_python: bool,
 }
 
 /// The images that are loaded into the cluster, in the order in which a deployment needs them.
-pub const IMAGES: [Image; 3] = [
+pub const IMAGES: [Image; 5] = [
+    Image {
+        name: "google-emulator",
+        folder: "deploy/images/google-emulator",
+        has_base: false,
+        programs: &[],
+        rust: Some(&GOOGLE_EMULATOR),
+        has_python: false,
+    },
     Image {
         name: "fake-gcs-server",
         folder: "fake-gcs",
         has_base: false,
         programs: &["fake-gcs-server"],
+        rust: None,
+        has_python: false,
+    },
+    Image {
+        name: "cloud-sql-proxy",
+        folder: "deploy/images/cloud-sql-proxy",
+        has_base: false,
+        programs: &["cloud-sql-proxy"],
+        rust: None,
         has_python: false,
     },
     Image {
@@ -45,6 +65,7 @@ pub const IMAGES: [Image; 3] = [
         folder: "deploy/images/postgres",
         has_base: true,
         programs: &[],
+        rust: None,
         has_python: false,
     },
     Image {
@@ -52,6 +73,7 @@ pub const IMAGES: [Image; 3] = [
         folder: "deploy/images/mlflow",
         has_base: true,
         programs: &[],
+        rust: None,
         has_python: true,
     },
 ];
@@ -105,6 +127,9 @@ impl Image {
         for program in self.programs {
             digest.add_folder(&root.join("tools").join(program))?;
         }
+        if let Some(program) = self.rust {
+            program.add_to(&mut digest, root)?;
+        }
         Ok(digest.finish())
     }
 
@@ -116,6 +141,11 @@ impl Image {
         let tag = self.tag(&builder.root)?;
         let recipe = Recipe { kind: "image", name: self.name, key: &tag, title: String::new() };
         Ok(builder.cache.peek(&recipe).is_some())
+    }
+
+    /// The step that compiles the image's program of this project, if it has one.
+    pub(crate) fn rust_step(&self) -> Option<String> {
+        self.rust.map(|it| format!("program-{}", it.name))
     }
 
     /// The image; when the cache lacks it, from the registry if the user names one that has it, and
@@ -187,6 +217,9 @@ impl Image {
         let mut programs = Vec::new();
         for name in self.programs {
             programs.push(program::obtain_go(builder, program::go_program(name)?)?);
+        }
+        if let Some(program) = self.rust {
+            programs.push(program.obtain(builder)?);
         }
         let python = match self.has_python {
             true => Some(python::obtain_site_packages(builder, &folder.join("requirements.txt"))?),

@@ -24,6 +24,7 @@ pub mod prerequisite;
 pub mod program;
 pub mod python;
 mod registry;
+pub mod rust;
 mod state;
 pub mod sudo;
 

@@ -10,6 +10,7 @@ use crate::docker;
 use crate::error::Error;
 use crate::image::{copy_folder, import_base, label, link, reference};
 use crate::program;
+use crate::rust;
 
 /// The Go programs that a node runs.
 pub(crate) const PROGRAMS: [&str; 6] =
@@ -92,7 +93,7 @@ fn pull(builder: &Builder, image: &str) -> Result<bool, Error> {
 fn build(builder: &Builder, image: &str) -> Result<(), Error> {
     let folder = builder.root.join("deploy/cluster/node");
     let base = import_base(builder, "node", &folder)?;
-    let mut programs = vec![program::obtain_runtime_wrapper(builder)?];
+    let mut programs = vec![rust::RUNTIME_WRAPPER.obtain(builder)?];
     for name in PROGRAMS {
         programs.push(program::obtain_go(builder, program::go_program(name)?)?);
     }

@@ -33,7 +33,7 @@ pub fn tell(builder: &Builder) -> Result<(), Error> {
 
 fn missing(builder: &Builder) -> Result<Vec<String>, Error> {
     // kubectl and the API server of the tests are Kubernetes too, whatever Docker has.
-    let mut names = vec!["kind", "fake-gcs-server", "kubernetes"];
+    let mut names = vec!["kind", "fake-gcs-server", "cloud-sql-proxy", "kubernetes"];
     let needs_node = !docker::has_image(&node::image_name(&builder.root)?)?;
     if needs_node {
         names.extend(node::PROGRAMS.iter().filter(|it| **it != "kubernetes"));
@@ -41,6 +41,7 @@ fn missing(builder: &Builder) -> Result<Vec<String>, Error> {
     let mut steps = program::missing_go(builder, &names)?;
     for image in &IMAGES {
         if !image.is_built(builder)? {
+            steps.extend(image.rust_step());
             steps.extend(["base", "python", "image"].map(|kind| format!("{kind}-{}", image.name)));
         }
     }

@@ -1,4 +1,4 @@
-//! The programs that are compiled here: from Go modules pinned in `tools/`, and two of our own.
+//! The programs that are compiled here from Go modules pinned in `tools/`, and the one in C.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -190,41 +190,6 @@ fn compile_go(
     };
     Call::new(call, LIMIT).lines(&mut on_line).run()?;
     Ok(())
-}
-
-/// The runtime wrapper, linked statically: it runs on the host and inside the node.
-///
-/// # Errors
-/// The compiler failed.
-pub fn obtain_runtime_wrapper(builder: &Builder) -> Result<PathBuf, Error> {
-    let name = "runtime-wrapper";
-    let folder = builder.root.join("crates").join(name);
-    let key = {
-        let mut digest = Digest::default();
-        digest.add("recipe", "rust-static-1");
-        digest.add_folder(&folder)?;
-        digest.finish()
-    };
-    let title = "compile the container runtime's wrapper".to_owned();
-    let recipe = Recipe { kind: "program", name, key: &key, title };
-    let result = builder.cache.obtain(&builder.log, &recipe, |out, step| {
-        let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        let target = builder.cache.root().join("target-static");
-        let sh = shell()?;
-        sh.change_dir(&builder.root);
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let call = cmd!(
-            sh,
-            "{cargo} build --quiet --locked --release --package {name} --target {triple} --target-dir {target}"
-        )
-        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
-        let mut on_line = |line: Line<'_>| step.progress(line.text);
-        Call::new(call, LIMIT).lines(&mut on_line).run()?;
-        let built = target.join(triple).join("release").join(name);
-        std::fs::copy(&built, out.join(name)).map_err(Error::file("copy", built))?;
-        Ok(())
-    })?;
-    Ok(result.join(name))
 }
 
 /// The program of the pause image: a page of C, linked statically.

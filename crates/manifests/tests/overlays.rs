@@ -162,19 +162,23 @@ fn images(bundle: &Bundle) -> Vec<String> {
 #[test]
 fn a_local_environment_differs_from_its_google_twin_in_this_and_nothing_else() {
     let common = [
-        "+ networkpolicy/mlflow-to-google-emulation",
         "configmap/mlflow-config data.DEFAULT_ARTIFACT_ROOT",
-        "configmap/mlflow-config data.STORAGE_EMULATOR_HOST",
         "configmap/mlflow-config metadata.name",
         "configmap/mlflow-settings data",
         "deployment/mlflow spec.replicas",
+        "deployment/mlflow spec.template.spec.volumes[name=google-emulation-ca]",
         "deployment/mlflow …[mlflow].env[name=MLFLOW_ARTIFACTS_DESTINATION].valueFrom.configMapKeyRef.name",
+        "deployment/mlflow …[mlflow].env[name=REQUESTS_CA_BUNDLE]",
+        "deployment/mlflow …[mlflow].env[name=SSL_CERT_FILE]",
         "deployment/mlflow …[mlflow].envFrom[0].configMapRef.name",
         "deployment/mlflow …[mlflow].image",
         "deployment/mlflow …[mlflow].resources",
+        "deployment/mlflow …[mlflow].volumeMounts[name=google-emulation-ca]",
         "job/mlflow-migrate metadata.name",
         "job/mlflow-migrate …[mlflow].image",
         "job/mlflow-migrate …[mlflow].resources",
+        "namespace/mlflow metadata.annotations",
+        "namespace/mlflow metadata.labels[mlflow-gke.dev/google-emulation]",
         "serviceaccount/mlflow metadata.annotations[iam.gke.io/gcp-service-account]",
     ];
     let postgres = [
@@ -188,7 +192,10 @@ fn a_local_environment_differs_from_its_google_twin_in_this_and_nothing_else() {
         "deployment/mlflow …[mlflow].env[name=PGUSER].value",
         "deployment/mlflow-cloudsql-proxy spec.replicas",
         "deployment/mlflow-cloudsql-proxy …[cloud-sql-proxy].env[name=CSQL_PROXY_INSTANCE_CONNECTION_NAME].value",
+        "deployment/mlflow-cloudsql-proxy spec.template.spec.volumes",
+        "deployment/mlflow-cloudsql-proxy …[cloud-sql-proxy].env[name=SSL_CERT_FILE]",
         "deployment/mlflow-cloudsql-proxy …[cloud-sql-proxy].image",
+        "deployment/mlflow-cloudsql-proxy …[cloud-sql-proxy].volumeMounts",
         "job/mlflow-migrate …[mlflow].env[name=PGUSER].value",
         "serviceaccount/mlflow-cloudsql-proxy metadata.annotations[iam.gke.io/gcp-service-account]",
     ];

@@ -51,7 +51,15 @@ data:
 ";
 
 /// The parts of the checkout that commands read.
-const CHECKOUT: [&str; 4] = ["deploy", "fake-gcs", "tools", "crates/runtime-wrapper"];
+const CHECKOUT: [&str; 7] = [
+    "crates/google-emulator",
+    "crates/iam",
+    "crates/runtime-wrapper",
+    "deploy",
+    "fake-gcs",
+    "tools",
+    "Cargo.lock",
+];
 
 /// A machine of stubs.
 pub(crate) struct Machine {
@@ -244,6 +252,10 @@ pub(crate) fn kubectl() -> PathBuf {
 }
 
 fn copy(from: &Path, to: &Path) {
+    if from.is_file() {
+        fs::copy(from, to).unwrap();
+        return;
+    }
     for file in files(from) {
         let target = to.join(file.strip_prefix(from).unwrap());
         fs::create_dir_all(target.parent().unwrap()).unwrap();

@@ -19,7 +19,7 @@ struct Case {
     says: &'static [&'static str],
 }
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 12] = [
     Case {
         name: "a placeholder left in",
         arguments: "deploy --env gcp --context gke_our",
@@ -84,13 +84,6 @@ const CASES: [Case; 13] = [
             "params.env:3: `REGOIN` is not a setting of this file",
             "hint: did you mean REGION?",
         ],
-    },
-    Case {
-        name: "an emulation that is not there yet",
-        arguments: "deploy --env kind-cloudsql",
-        variables: &[],
-        edit: None,
-        says: &["`kind-cloudsql` renders and validates", "hint: --env kind"],
     },
     Case {
         name: "GKE without a context",
