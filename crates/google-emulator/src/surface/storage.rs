@@ -1,7 +1,7 @@
 //! Cloud Storage: the gateway in front of the storage server.
 //!
-//! A request is read once ([`call`]), authorized ([`asked`], [`needs`]), and written anew for the
-//! server behind ([`upstream`]). Bodies of objects stream in both directions. Buckets and their
+//! A request is read once (`call`), authorized (`asked`, `needs`), and written anew for the
+//! server behind (`upstream`). Bodies of objects stream in both directions. Buckets and their
 //! policies are in the cloud's state.
 
 mod asked;
