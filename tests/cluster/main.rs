@@ -3,6 +3,7 @@
 mod deploy_twice;
 mod foreign;
 mod fresh;
+mod google;
 mod guide;
 mod interrupt;
 mod load;

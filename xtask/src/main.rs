@@ -15,6 +15,7 @@ mod diff;
 mod doctor;
 mod e2e;
 mod exit;
+mod google;
 mod images;
 mod logs;
 mod open;
@@ -62,6 +63,8 @@ enum Command {
     Events(cluster_events::Arguments),
     Open(open::Arguments),
     #[command(subcommand)]
+    Google(google::Command),
+    #[command(subcommand)]
     Cluster(cluster::Command),
     #[command(subcommand)]
     Images(images::Command),
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Logs(arguments) => logs::run(&context, &arguments),
         Command::Events(arguments) => cluster_events::run(&context, &arguments),
         Command::Open(arguments) => open::run(&context, &arguments),
+        Command::Google(command) => google::run(&context, &command),
         Command::Cluster(command) => cluster::run(&context, command),
         Command::Images(command) => images::run(&context, &command),
         Command::E2e(arguments) => e2e::run(&context, &arguments),

@@ -37,9 +37,7 @@ impl Target {
     /// A GKE environment without a context, or one with the context of a local cluster.
     pub(crate) fn of(context: &Context, selection: &Selection) -> anyhow::Result<Self> {
         if selection.env.is_local() {
-            let kubeconfig = context.cluster.kubeconfig();
-            let context = context.cluster.context();
-            return Ok(Self { environment: selection.env, kubeconfig, context });
+            return Ok(Self { environment: selection.env, ..Self::local(context) });
         }
         let Some(name) = &selection.context else {
             return Err(exit::error(
@@ -61,6 +59,13 @@ impl Target {
         }
         let (kubeconfig, context) = (user_kubeconfig()?, name.clone());
         Ok(Self { environment: selection.env, kubeconfig, context })
+    }
+
+    /// The local cluster, whatever is deployed to it.
+    pub(crate) fn local(context: &Context) -> Self {
+        let kubeconfig = context.cluster.kubeconfig();
+        let context = context.cluster.context();
+        Self { environment: Environment::Kind, kubeconfig, context }
     }
 
     /// Connects, after a look at whose cluster the file leads to.
