@@ -1,6 +1,8 @@
 //! Subcommands: cargo xtask google env, cargo xtask google token
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -118,9 +120,16 @@ async fn write_files(
     let files = Files { certificate: folder.join("ca.pem"), token: folder.join("token"), project };
     let token = token(admin, arguments).await?;
     for (path, text) in [(&files.certificate, &certificate), (&files.token, &token)] {
-        std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+        write_private(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
     }
     Ok(files)
+}
+
+/// A token is a password for an hour.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = std::fs::File::options();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
 }
 
 /// gcloud's own settings and caches stay apart from the user's.
