@@ -5,7 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 
 /// What decides the content hashes of images and overlays.
-const PARTS: [&str; 4] = ["deploy", "fake-gcs", "tools", "crates/runtime-wrapper"];
+const PARTS: [&str; 6] = [
+    "crates/google-emulator",
+    "crates/iam",
+    "crates/runtime-wrapper",
+    "deploy",
+    "fake-gcs",
+    "tools",
+];
 
 /// A copy in a temporary folder, removed with the value.
 pub struct Checkout {
@@ -26,6 +33,8 @@ impl Checkout {
         for part in PARTS {
             copy_folder(&from.join(part), &checkout.root.join(part))?;
         }
+        let lock = "Cargo.lock";
+        std::fs::copy(from.join(lock), checkout.root.join(lock)).context("copy Cargo.lock")?;
         Ok(checkout)
     }
 
