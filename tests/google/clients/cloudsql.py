@@ -797,7 +797,7 @@ def main():
     try:
         lab.start()
         for it in chosen:
-            began, detail = time.monotonic(), ""
+            began, detail, proxies = time.monotonic(), "", lab.proxies
             try:
                 it(lab)
             except Exception as error:  # A case may end in any way; the others still run.
@@ -805,7 +805,8 @@ def main():
                 detail = f"{type(error).__name__}: {error}"
                 if os.environ.get("CLOUDSQL_TRACE"):
                     traceback.print_exc()
-            row = {"case": it.__name__, "ok": not detail, "seconds": round(time.monotonic() - began, 2)}
+            client = "cloud-sql-proxy" if lab.proxies > proxies else "https"
+            row = {"case": it.__name__, "client": client, "ok": not detail, "seconds": round(time.monotonic() - began, 2)}
             print(json.dumps(row | ({"detail": detail} if detail else {})), flush=True)
     finally:
         lab.stop()

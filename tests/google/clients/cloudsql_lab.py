@@ -77,7 +77,7 @@ class Lab:
         self.postgres = pathlib.Path(needed("MLFLOW_GKE_POSTGRES_BIN", "install postgresql-15 and name its bin folder"))
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="cloudsql-"))
         self.folder.chmod(0o755)
-        self.processes, self.tokens, self.who = [], {}, None
+        self.processes, self.tokens, self.who, self.proxies = [], {}, None, 0
         self.log = self.folder / "emulator.log"
         self.sql_listen = "0.0.0.0:3307"
 
@@ -201,6 +201,7 @@ class Lab:
     def proxy(self, who, *flags, instance="mlflow", port=6543, connection=None):
         """The real proxy as `who`, with its log."""
         self.who = f"serviceAccount:{sa(who)}"
+        self.proxies += 1
         connection = connection or f"{PROJECT}:{REGION}:{instance}"
         log = self.folder / f"proxy-{time.monotonic_ns()}.log"
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "SSL_CERT_FILE": str(self.ca)}

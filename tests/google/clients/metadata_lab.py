@@ -72,7 +72,7 @@ class Lab:
         program = os.environ.get("MLFLOW_GKE_GOOGLE_EMULATOR", "")
         if not os.path.exists(program):
             sys.exit("MLFLOW_GKE_GOOGLE_EMULATOR names no file: cargo build -p google-emulator")
-        self.program, self.processes = program, []
+        self.program, self.processes, self.gateway_options = program, [], []
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="metadata-"))
         self.log, self.ca = self.folder / "log", self.folder / "ca.pem"
 
@@ -90,7 +90,8 @@ class Lab:
         world.write_text(json.dumps(WORLD))
         self.make_key()
         self.pods()
-        self.spawn("gateway", "--world", world, "--state", self.folder / "state", "--kubernetes-jwks", self.folder / "jwks.json")
+        self.spawn("gateway", "--world", world, "--state", self.folder / "state", "--kubernetes-jwks", self.folder / "jwks.json",
+                   *self.gateway_options)
         self.wait(f"{ADMIN}/healthz")
         self.ca.write_bytes(urllib.request.urlopen(f"{ADMIN}/ca.pem").read())
         # The last option adds 169.254.169.254, which nobody has here yet.
@@ -118,11 +119,12 @@ class Lab:
         sys.exit(f"{url} does not answer:\n{self.log.read_text()[-2000:]}")
 
     def stop(self):
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
+        # The last first, and none is asked: an API server without its etcd would take minutes to end.
+        for process in reversed(self.processes):
+            process.kill()
             process.wait()
-        shutil.rmtree(self.folder)
+        if "MLFLOW_GKE_KEEP_LABS" not in os.environ:
+            shutil.rmtree(self.folder)
 
     def make_key(self):
         """The cluster's key, and its public half as an API server publishes it."""
