@@ -1,5 +1,6 @@
 //! What must be on the machine: found, wanted, and how to get it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use process::{Call, cmd};
@@ -19,6 +20,8 @@ pub enum Need {
     Cluster,
     /// Running the tests besides.
     Tests,
+    /// Running Google's clients against the emulated cloud, in a network of their own.
+    Google,
 }
 
 /// One prerequisite as it stands.
@@ -53,7 +56,7 @@ const REGISTRY: &str = "docker-registry";
 /// Tests want the program alone. Installed, its service would run on port 5000, which is MLflow's.
 const MASK: [&str; 3] = ["systemctl", "mask", "docker-registry.service"];
 
-const PROGRAMS: [Program; 10] = [
+const PROGRAMS: [Program; 18] = [
     Program { name: "git", package: Some("git"), need: Need::Cluster, version: None },
     Program { name: "cc", package: Some("gcc"), need: Need::Cluster, version: None },
     Program {
@@ -74,7 +77,34 @@ const PROGRAMS: [Program; 10] = [
     Program { name: "mmdebstrap", package: Some("mmdebstrap"), need: Need::Cluster, version: None },
     Program { name: "chromium", package: Some("chromium"), need: Need::Tests, version: None },
     Program { name: REGISTRY, package: Some(REGISTRY), need: Need::Tests, version: None },
+    Program { name: "unshare", package: Some("util-linux"), need: Need::Google, version: None },
+    Program { name: "setpriv", package: Some("util-linux"), need: Need::Google, version: None },
+    Program { name: "ip", package: Some("iproute2"), need: Need::Google, version: None },
+    Program { name: "curl", package: Some("curl"), need: Need::Google, version: None },
+    Program { name: "openssl", package: Some("openssl"), need: Need::Google, version: None },
+    // The Python that MLflow's packages are locked for.
+    Program { name: "python3.11", package: Some("python3.11"), need: Need::Google, version: None },
+    Program { name: "psql", package: Some("postgresql-client"), need: Need::Google, version: None },
+    Program { name: POSTGRES, package: Some("postgresql"), need: Need::Google, version: None },
 ];
+
+/// Debian keeps it where PATH does not lead, to have several versions.
+const POSTGRES: &str = "postgres";
+const POSTGRES_FOLDER: &str = "/usr/lib/postgresql";
+
+/// PostgreSQL's server: on PATH, or the newest that Debian installed. `initdb` is beside it.
+#[must_use]
+pub fn postgres() -> Option<PathBuf> {
+    if let Some(path) = process::find(POSTGRES) {
+        return std::fs::canonicalize(path).ok();
+    }
+    let versions = std::fs::read_dir(POSTGRES_FOLDER).ok()?.filter_map(Result::ok);
+    let installed = versions.filter_map(|it| {
+        let version: u32 = it.file_name().to_str()?.parse().ok()?;
+        Some((version, it.path().join("bin").join(POSTGRES)))
+    });
+    installed.filter(|(_, path)| path.is_file()).max().map(|(_, path)| path)
+}
 
 /// All prerequisites for what is needed, good and bad.
 ///
@@ -86,14 +116,19 @@ pub fn check(host: &Host, needs: &[Need]) -> Result<Vec<Finding>, Error> {
         findings.push(check_program(host, program)?);
     }
     findings.push(check_pip(host)?);
-    if let Err(error) = docker::daemon() {
+    if needs.contains(&Need::Cluster)
+        && let Err(error) = docker::daemon()
+    {
         findings.push(check_dockerd(host, &error));
     }
     Ok(findings)
 }
 
 fn check_program(host: &Host, program: &Program) -> Result<Finding, Error> {
-    let path = process::find(program.name);
+    let path = match program.name {
+        POSTGRES => postgres(),
+        name => process::find(name),
+    };
     let (found, is_good) = match (&path, program.version) {
         (None, _) => (String::new(), false),
         (Some(path), None) => (path.display().to_string(), true),

@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(45 * 60);
 pub struct GoProgram {
     /// The file's name.
     pub name: &'static str,
-    /// The folder below `tools/` whose `go.mod` pins it.
+    /// The folder, from `tools/`, whose `go.mod` pins it.
     module: &'static str,
     /// The package to compile.
     package: &'static str,
@@ -67,6 +67,14 @@ pub const GO_PROGRAMS: [GoProgram; 9] = [
         tags: "",
     },
 ];
+
+/// Google's Go libraries as a client of the metadata server, for the tests alone.
+pub const GO_METADATA: GoProgram = GoProgram {
+    name: "go-metadata",
+    module: "../tests/google/clients/go-metadata",
+    package: ".",
+    tags: "",
+};
 
 /// The Go program called `name`.
 ///
