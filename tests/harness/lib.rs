@@ -1,13 +1,14 @@
 //! The harness of the tests that need a cluster: they drive the command line as a person does, and
-//! look at the cluster with a client of their own.
+//! look at the cluster with a client of their own. Those in [`google`] need none.
 //!
-//! All tests share one cluster and its one namespace, so a [`Scene`] holds a lock, and makes its own
+//! The tests on a cluster share one cluster and its one namespace, so a [`Scene`] holds a lock, and makes its own
 //! starting state: a test may leave the cluster in whatever state it likes.
 
 mod api;
 mod checkout;
 mod child;
 mod evidence;
+pub mod google;
 mod mlflow;
 mod open;
 mod scene;

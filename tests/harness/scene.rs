@@ -159,11 +159,7 @@ impl Scene {
     /// # Errors
     /// It cannot be made.
     pub fn evidence(&self) -> anyhow::Result<PathBuf> {
-        let base = match std::env::var_os("MLFLOW_GKE_EVIDENCE").filter(|it| !it.is_empty()) {
-            Some(folder) => PathBuf::from(folder),
-            None => workspace().join("target/e2e/evidence"),
-        };
-        let folder = base.join(&self.name);
+        let folder = evidence_base().join(&self.name);
         std::fs::create_dir_all(&folder).context("create the folder for evidence")?;
         Ok(folder)
     }
@@ -178,12 +174,21 @@ pub fn root() -> PathBuf {
     }
 }
 
+/// The folder of all evidence.
+pub(crate) fn evidence_base() -> PathBuf {
+    match std::env::var_os("MLFLOW_GKE_EVIDENCE").filter(|it| !it.is_empty()) {
+        Some(folder) => PathBuf::from(folder),
+        None => workspace().join("target/e2e/evidence"),
+    }
+}
+
 fn workspace() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).to_owned()
 }
 
-fn variable(name: &str) -> anyhow::Result<String> {
+/// A variable that the command line sets for tests.
+pub(crate) fn variable(name: &str) -> anyhow::Result<String> {
     let value = std::env::var(name).ok().filter(|it| !it.is_empty());
     value.with_context(|| format!("{name} is not set\nhint: cargo xtask test sets it"))
 }
