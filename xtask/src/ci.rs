@@ -50,7 +50,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()
         return Ok(());
     }
     let suite = Suite {
-        classes: &[Class::Quick, Class::Containers, Class::Cluster],
+        classes: &Class::ALL,
         runner: Runner::Nextest,
         filters: &[],
         keep: false,

@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 /// Prints the table; fails when something is missing and was not mended.
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let host = Host::read();
-    let needs = [Need::Cluster, Need::Tests];
+    let needs = [Need::Cluster, Need::Tests, Need::Google];
     let mut findings = prerequisite::check(&host, &needs)?;
     if arguments.fix && findings.iter().any(|it| !it.is_good) {
         mend(context, &host, &findings)?;
@@ -71,6 +71,18 @@ pub(crate) fn ensure(context: &Context) -> anyhow::Result<()> {
 /// Sees to what the tests need.
 pub(crate) fn ensure_for_tests(context: &Context) -> anyhow::Result<()> {
     ensure_all(context, &[Need::Cluster, Need::Tests])
+}
+
+/// Sees to what the tests with Google's clients need, which is no daemon and little memory.
+pub(crate) fn ensure_for_google(context: &Context) -> anyhow::Result<()> {
+    let host = Host::read();
+    let needs = [Need::Google];
+    let mut findings = prerequisite::check(&host, &needs)?;
+    if findings.iter().any(|it| !it.is_good) {
+        mend(context, &host, &findings)?;
+        findings = prerequisite::check(&host, &needs)?;
+    }
+    refuse_if_missing(&findings)
 }
 
 fn ensure_all(context: &Context, needs: &[Need]) -> anyhow::Result<()> {

@@ -1,5 +1,7 @@
 //! Prepares what classes of tests need, runs them, counts, and takes away what was prepared.
 
+mod google;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,8 +27,25 @@ pub(crate) enum Class {
     Quick,
     /// Tests that start containers.
     Containers,
+    /// Real clients of Google against the emulated one, without a cluster.
+    Google,
+    /// The same with gcloud; only where it is asked for, as few machines have it.
+    Gcloud,
     /// Tests on a kind cluster.
     Cluster,
+}
+
+impl Class {
+    /// Every class that runs unless others are asked for.
+    pub(crate) const ALL: [Self; 4] = [Self::Quick, Self::Containers, Self::Google, Self::Cluster];
+
+    fn needs_docker(self) -> bool {
+        matches!(self, Self::Containers | Self::Cluster)
+    }
+
+    fn needs_google(self) -> bool {
+        matches!(self, Self::Google | Self::Gcloud)
+    }
 }
 
 /// Who runs the tests.
@@ -69,7 +88,10 @@ impl Suite<'_> {
     /// # Errors
     /// Something could not be prepared, or the tests do not compile.
     pub(crate) fn run(&self, context: &Context) -> anyhow::Result<Count> {
-        let needs_docker = self.classes.iter().any(|it| *it != Class::Quick);
+        let needs_docker = self.classes.iter().any(|it| it.needs_docker());
+        if self.needs_google() {
+            doctor::ensure_for_google(context)?;
+        }
         if needs_docker {
             doctor::ensure_for_tests(context)?;
         }
@@ -92,6 +114,10 @@ impl Suite<'_> {
             cluster.down(&context.builder)?;
         }
         result
+    }
+
+    fn needs_google(&self) -> bool {
+        self.classes.iter().any(|it| it.needs_google())
     }
 
     fn run_on(
@@ -129,6 +155,10 @@ impl Suite<'_> {
         ];
         let etcd = program::obtain_go(builder, program::go_program("etcd")?)?;
         variables.push(("MLFLOW_GKE_ETCD".to_owned(), path(&etcd)?));
+        variables.extend(google::for_all(builder)?);
+        if self.needs_google() {
+            variables.extend(google::for_judges(context)?);
+        }
         for image in built {
             let name = image.name.to_uppercase().replace('-', "_");
             variables.push((format!("MLFLOW_GKE_IMAGE_{name}"), image.reference()));
@@ -186,12 +216,16 @@ impl Suite<'_> {
     fn cargo(&self, context: &Context, variables: &[(String, String)]) -> anyhow::Result<Count> {
         let mut count = Count::default();
         for class in self.classes {
-            let selection: &[&str] = match class {
-                Class::Quick => &["--workspace", "--exclude=e2e"],
-                Class::Containers => &["--package=e2e", "--test=containers"],
-                Class::Cluster => &["--package=e2e", "--test=cluster"],
+            let selections: &[&[&str]] = match class {
+                Class::Quick => &[&["--workspace", "--exclude=e2e"], &["--package=e2e", "--lib"]],
+                Class::Containers => &[&["--package=e2e", "--test=containers"]],
+                Class::Google => &[&["--package=e2e", "--test=google"]],
+                Class::Gcloud => &[&["--package=e2e", "--test=gcloud"]],
+                Class::Cluster => &[&["--package=e2e", "--test=cluster"]],
             };
-            count = count.plus(self.cargo_test(context, selection, variables)?);
+            for selection in selections {
+                count = count.plus(self.cargo_test(context, selection, variables)?);
+            }
         }
         Ok(count)
     }
@@ -229,8 +263,10 @@ fn nextest_filter(classes: &[Class]) -> String {
     let classes: Vec<&str> = classes
         .iter()
         .map(|class| match class {
-            Class::Quick => "not package(e2e)",
+            Class::Quick => "(not package(e2e) or kind(lib))",
             Class::Containers => "(package(e2e) and binary(containers))",
+            Class::Google => "(package(e2e) and binary(google))",
+            Class::Gcloud => "(package(e2e) and binary(gcloud))",
             Class::Cluster => "(package(e2e) and binary(cluster))",
         })
         .collect();

@@ -4,11 +4,12 @@ use crate::context::Context;
 use crate::suite::{Class, Count, Runner, Suite};
 use crate::{exit, output};
 
-/// Run every test there is, those on a cluster included.
+/// Run every test there is, those on a cluster included; of gcloud only where it is asked for.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask test                          everything
   cargo xtask test --class quick            what needs neither containers nor a cluster
+  cargo xtask test --class google           real clients against the emulated Google Cloud
   cargo xtask test --class cluster prune    the cluster tests whose names contain `prune`
   cargo xtask test --runner cargo           by cargo test instead of nextest")]
 pub(crate) struct Arguments {
@@ -27,8 +28,7 @@ pub(crate) struct Arguments {
 
 /// Runs the tests and ends with how many passed.
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
-    let all = [Class::Quick, Class::Containers, Class::Cluster];
-    let classes = if arguments.classes.is_empty() { &all[..] } else { &arguments.classes };
+    let classes = if arguments.classes.is_empty() { &Class::ALL[..] } else { &arguments.classes };
     let suite = Suite {
         classes,
         runner: arguments.runner,

@@ -35,6 +35,14 @@ fn the_table_has_a_row_for_each_prerequisite() {
         "mmdebstrap",
         "chromium",
         "docker-registry",
+        "unshare",
+        "setpriv",
+        "ip",
+        "curl",
+        "openssl",
+        "python3.11",
+        "psql",
+        "postgres",
         "pip",
     ] {
         assert_eq!(row(&ended.stdout, name)[0], "✓", "{ended}");

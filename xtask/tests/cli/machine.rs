@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::run::Xtask;
 
 /// What is on PATH, and the file in `stubs/` that it is.
-const PROGRAMS: [(&str, &str); 21] = [
+const PROGRAMS: [(&str, &str); 28] = [
     ("docker", "docker"),
     ("dockerd", "dockerd"),
     ("go", "go"),
@@ -30,6 +30,13 @@ const PROGRAMS: [(&str, &str); 21] = [
     ("runc", "unexpected"),
     ("chromium", "unexpected"),
     ("docker-registry", "unexpected"),
+    ("unshare", "unexpected"),
+    ("setpriv", "unexpected"),
+    ("ip", "unexpected"),
+    ("openssl", "unexpected"),
+    ("python3.11", "unexpected"),
+    ("psql", "unexpected"),
+    ("postgres", "unexpected"),
     // Those are there to be caught: nothing may call the user's own.
     ("kubectl", "unexpected"),
     ("kind", "unexpected"),
