@@ -98,13 +98,16 @@ impl Lab {
         Ok(command)
     }
 
-    /// Keeps the logs: the files at the top of each folder that a script made.
+    /// Keeps the logs and what was asked for, at the top of each folder that a script made.
     fn keep(&self, evidence: &Path) -> anyhow::Result<()> {
         for folder in std::fs::read_dir(&self.0)?.filter_map(Result::ok) {
             let Ok(entries) = std::fs::read_dir(folder.path()) else { continue };
-            for file in entries.filter_map(Result::ok).filter(|it| it.path().is_file()) {
-                let to = evidence.join(file.file_name());
-                std::fs::copy(file.path(), to).context("keep a log")?;
+            for file in entries.filter_map(Result::ok).map(|it| it.path()) {
+                let is_log = file.file_name().is_some_and(|it| it == "log")
+                    || file.extension().is_some_and(|it| it == "log" || it == "json");
+                if let (true, Some(name)) = (is_log && file.is_file(), file.file_name()) {
+                    std::fs::copy(&file, evidence.join(name)).context("keep a log")?;
+                }
             }
         }
         Ok(())
