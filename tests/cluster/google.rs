@@ -20,7 +20,7 @@ const BUCKET: &str = "https://storage.googleapis.com/storage/v1/b/mlflow-artifac
 fn the_host_reaches_it_by_its_own_names_as_whoever_it_says_it_is() -> anyhow::Result<()> {
     deployed(|scene| {
         let owner = ask(scene, "user:you@example.com", BUCKET)?;
-        owner.says("200 ")?.says("\"name\": \"mlflow-artifacts\"")?;
+        owner.says("200 ")?.says("\"name\":\"mlflow-artifacts\"")?;
         let server = "serviceAccount:mlflow@mlflow-gke-local.iam.gserviceaccount.com";
         ask(scene, server, &format!("{BUCKET}/o"))?.says("200 ")?;
         let refused = ask(scene, server, BUCKET)?;
