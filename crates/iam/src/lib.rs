@@ -10,7 +10,7 @@
 //!   under a [`Condition`]. It is only ever replaced as a whole, by whoever knows its etag.
 //! - A [`Resource`] inherits the policies of its ancestors: an object from its bucket, everything
 //!   from its project.
-//! - [`decide`] answers with the [`Grant`] that allows, or with what is lacking and the bindings
+//! - [`decide()`] answers with the [`Grant`] that allows, or with what is lacking and the bindings
 //!   that come close.
 //!
 //! What is not emulated is refused when it is set, never ignored: conditions beyond the part of the
