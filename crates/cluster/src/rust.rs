@@ -21,6 +21,8 @@ pub struct RustProgram {
     pub name: &'static str,
     /// What the user is told while it compiles.
     title: &'static str,
+    /// It and what it uses of this workspace.
+    packages: &'static [&'static str],
     /// The files and folders that decide on the result.
     sources: &'static [&'static str],
 }
@@ -29,6 +31,7 @@ pub struct RustProgram {
 pub const RUNTIME_WRAPPER: RustProgram = RustProgram {
     name: "runtime-wrapper",
     title: "compile the container runtime's wrapper",
+    packages: &["runtime-wrapper"],
     sources: &["crates/runtime-wrapper"],
 };
 
@@ -36,6 +39,7 @@ pub const RUNTIME_WRAPPER: RustProgram = RustProgram {
 pub const GOOGLE_EMULATOR: RustProgram = RustProgram {
     name: "google-emulator",
     title: "compile the emulated Google Cloud",
+    packages: &["google-emulator", "iam"],
     sources: &[
         "Cargo.lock",
         "crates/google-emulator/Cargo.toml",
@@ -88,6 +92,15 @@ impl RustProgram {
             let sh = shell()?;
             sh.change_dir(&builder.root);
             let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+            // Cargo knows our packages by name and by the time of their files: without this, what another
+            // checkout has built here later would pass for this one's. Dependencies stay.
+            for package in self.packages {
+                let call = cmd!(
+                    sh,
+                    "{cargo} clean --quiet --locked --release --package {package} --target {triple} --target-dir {target}"
+                );
+                Call::new(call, LIMIT).run()?;
+            }
             let call = cmd!(
                 sh,
                 "{cargo} build --locked --release --package {name} --target {triple} --target-dir {target}"

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Only the runtime wrapper is compiled by cargo.
+# The programs of this project that run in the node are compiled by cargo.
 . "$STUBS/../stubs/preamble.sh"
+[ "$1" = clean ] && exit 0
 [ "$1" = build ] || unexpected
 folder="$(value --target-dir "$@")/$(value --target "$@")/release"
 mkdir -p "$folder"
