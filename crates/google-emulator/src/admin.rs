@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use crate::authorize::CLOUD_PLATFORM;
 use crate::body::{self, Body};
 use crate::clock;
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, revoked_until};
 use crate::error::{Error, Form};
 use crate::faults::Rule;
 use crate::gateway::connections::Connections;
@@ -81,7 +81,7 @@ async fn route(cloud: &Arc<Cloud>, request: Request<Body>) -> Result<Response<Bo
         }
         (&Method::POST, ["tokens"]) => mint(cloud, &body::request(body).await?),
         (&Method::POST, ["tokens", "revoke"]) => revoke(cloud, &body::request(body).await?),
-        (&Method::POST, ["tokens", "revoke-all"]) => revoke_all(cloud),
+        (&Method::POST, ["tokens", "revoke-all"]) => revoke_all(cloud, &body::request(body).await?),
         (&Method::POST, ["buckets", name, "read-only"]) => {
             let wanted: ReadOnly = body::request(body).await?;
             read_only(cloud, name, wanted.read_only)
@@ -175,11 +175,20 @@ fn revoke(cloud: &Cloud, asked: &Revoke) -> Result<Response<Body>, Error> {
     })
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevokeAll {
+    /// As in a binding; everybody when it is not told.
+    member: Option<String>,
+}
+
 /// Every token that was issued until now is refused from now on.
-fn revoke_all(cloud: &Cloud) -> Result<Response<Body>, Error> {
-    let from = clock::seconds(cloud.now()) + 1;
+fn revoke_all(cloud: &Cloud, asked: &RevokeAll) -> Result<Response<Body>, Error> {
+    let member = asked.member.as_deref();
+    let principal = member.map(|member| principal(cloud, member)).transpose()?;
+    let until_us = clock::microseconds(cloud.now());
     cloud.state.change(|state| {
-        state.settings.insert("tokens_valid_from", Value::from(from));
+        state.settings.insert(revoked_until(principal.as_ref()), Value::from(until_us));
         Ok(done())
     })
 }

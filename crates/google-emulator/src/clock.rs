@@ -20,6 +20,13 @@ pub fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
+/// Microseconds since 1970; a time before that is zero.
+#[must_use]
+pub fn microseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// The time of a number of seconds since 1970.
 #[must_use]
 pub fn at(seconds: u64) -> SystemTime {

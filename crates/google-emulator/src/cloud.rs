@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use hyper::Uri;
+use iam::Principal;
 
 use crate::clock::Clock;
 use crate::faults::Faults;
@@ -147,12 +148,12 @@ impl Cloud {
     pub fn read_token(&self, text: &str) -> Result<AccessToken, Refusal> {
         let token = self.tokens.read(text, self.now())?;
         let state = self.state();
-        let all_before =
-            state.settings.get("tokens_valid_from").and_then(serde_json::Value::as_u64);
-        if state.revoked.contains(&token.id) || all_before.is_some_and(|it| token.issued < it) {
-            return Err(Refusal::Revoked);
-        }
-        Ok(token)
+        let keys = [revoked_until(None), revoked_until(Some(&token.principal))];
+        let old = keys.iter().any(|key| {
+            let until_us = state.settings.get(key).and_then(serde_json::Value::as_u64);
+            until_us.is_some_and(|it| token.issued_us <= it)
+        });
+        if old || state.revoked.contains(&token.id) { Err(Refusal::Revoked) } else { Ok(token) }
     }
 
     /// Goes back to what a fresh cloud holds.
@@ -167,5 +168,14 @@ impl Cloud {
             state.reset_to(&fresh);
             Ok(())
         })
+    }
+}
+
+/// Where the state keeps the moment, in microseconds since 1970, until which everybody's tokens, or
+/// one principal's, are revoked.
+pub(crate) fn revoked_until(principal: Option<&Principal>) -> String {
+    match principal {
+        None => "tokens_revoked_until_us".to_owned(),
+        Some(principal) => format!("tokens_revoked_until_us/{principal}"),
     }
 }

@@ -28,8 +28,8 @@ pub struct AccessToken {
     pub principal: Principal,
     /// What it may be used for.
     pub scopes: Vec<String>,
-    /// Seconds since 1970.
-    pub issued: u64,
+    /// Microseconds since 1970: whoever revokes and asks anew gets a token that is younger.
+    pub issued_us: u64,
     /// Seconds since 1970.
     pub expires: u64,
 }
@@ -107,13 +107,12 @@ impl Tokens {
         now: SystemTime,
         lifetime: Duration,
     ) -> Minted {
-        let issued = clock::seconds(now);
         let token = AccessToken {
             id: self.id(),
             principal: principal.clone(),
             scopes: scopes.to_vec(),
-            issued,
-            expires: issued + lifetime.as_secs(),
+            issued_us: clock::microseconds(now),
+            expires: clock::seconds(now) + lifetime.as_secs(),
         };
         Minted { text: self.seal(&token), token }
     }

@@ -134,6 +134,15 @@ async fn an_access_token_ends_when_it_is_expired_revoked_forged_or_its_account_i
     scene.get(&token, url).await.expect(200);
     scene.operate("POST", "/tokens/revoke-all", &json!({})).await.expect(200);
     scene.get(&token, url).await.expect(401);
+    scene.clock.advance(Duration::from_micros(1));
+    let token = scene.owner();
+    scene.get(&token, url).await.expect(200);
+    let somebody = json!({ "member": "user:somebody@example.com" });
+    scene.operate("POST", "/tokens/revoke-all", &somebody).await.expect(200);
+    scene.get(&token, url).await.expect(200);
+    let owner = json!({ "member": "user:owner@example.com" });
+    scene.operate("POST", "/tokens/revoke-all", &owner).await.expect(200);
+    scene.get(&token, url).await.expect(401);
     scene.clock.advance(Duration::from_secs(2));
     let token = scene.owner();
     scene.get(&token, url).await.expect(200);
