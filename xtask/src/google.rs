@@ -1,4 +1,6 @@
-//! Subcommands: cargo xtask google env, cargo xtask google token
+//! Subcommands: cargo xtask google env, google token, google fault
+
+mod fault;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -36,6 +38,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:
   curl -H \"Authorization: Bearer $(cargo xtask google token)\" https://storage.googleapis.com/storage/v1/b?project=mlflow-gke-local")]
     Token(Arguments),
+    /// Make it fail on purpose.
+    #[command(subcommand)]
+    Fault(fault::Command),
 }
 
 /// As whom.
@@ -54,27 +59,44 @@ pub(crate) fn run(context: &Context, command: &Command) -> anyhow::Result<()> {
     let target = Target::local(context);
     target::run(async {
         let client = target.connect().await?;
-        let address = Address::new("google-emulation", "google-admin", 8081);
-        let mut admin = Tunnel::open(client.clone(), address, LIMIT).await?;
         match command {
-            Command::Token(arguments) => {
-                let token = token(&mut admin, arguments).await?;
-                output::result(context, &token, serde_json::json!({ "access_token": token }));
-            }
-            Command::Env(arguments) => {
-                let node = node_address(&client).await?;
-                let folder = context.cluster.kubeconfig().with_file_name("google");
-                let files = write_files(&folder, &mut admin, arguments).await?;
-                let variables = variables(&files, &folder, &node);
-                let lines: Vec<_> = variables
-                    .iter()
-                    .map(|(name, value)| format!("export {name}='{value}'"))
-                    .collect();
-                output::result(context, &lines.join("\n"), serde_json::json!(variables));
-            }
+            Command::Env(arguments) => print_variables(context, &client, arguments).await,
+            Command::Token(arguments) => print_token(context, &client, arguments).await,
+            Command::Fault(command) => fault::run(context, &client, command).await,
         }
-        Ok(())
     })
+}
+
+async fn print_variables(
+    context: &Context,
+    client: &kube::Client,
+    arguments: &Arguments,
+) -> anyhow::Result<()> {
+    let mut admin = Tunnel::open(client.clone(), gateway(), LIMIT).await?;
+    let node = node_address(client).await?;
+    let folder = context.cluster.kubeconfig().with_file_name("google");
+    let files = write_files(&folder, &mut admin, arguments).await?;
+    let variables = variables(&files, &folder, &node);
+    let lines: Vec<_> =
+        variables.iter().map(|(name, value)| format!("export {name}='{value}'")).collect();
+    output::result(context, &lines.join("\n"), serde_json::json!(variables));
+    Ok(())
+}
+
+async fn print_token(
+    context: &Context,
+    client: &kube::Client,
+    arguments: &Arguments,
+) -> anyhow::Result<()> {
+    let mut admin = Tunnel::open(client.clone(), gateway(), LIMIT).await?;
+    let token = token(&mut admin, arguments).await?;
+    output::result(context, &token, serde_json::json!({ "access_token": token }));
+    Ok(())
+}
+
+/// The gateway's admin port.
+fn gateway() -> Address {
+    Address::new("google-emulation", "google-admin", 8081)
 }
 
 async fn token(admin: &mut Tunnel, arguments: &Arguments) -> anyhow::Result<String> {

@@ -23,7 +23,7 @@ fn the_help_of_every_command_has_an_example_of_it() {
     let machine = Machine::new();
     let commands = commands(&machine, "");
     assert!(commands.len() > 12 && commands.iter().any(|it| it == "cluster up"), "{commands:?}");
-    let groups = ["cluster", "google", "images"];
+    let groups = ["cluster", "google", "google fault", "images"];
     for command in commands.iter().filter(|it| !groups.contains(&it.as_str())) {
         let help = machine.xtask(&format!("{command} --help")).run().good().stdout;
         let has_example = help.contains(&format!("cargo xtask {command}"));
