@@ -1,5 +1,6 @@
 //! Flows on a real cluster, each as a user goes through it: exit code, words, and what is really there.
 
+mod denials;
 mod deploy_twice;
 mod foreign;
 mod fresh;

@@ -4,13 +4,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use health::tunnel::{Address, Tunnel};
 use health::{Kind, Observed, Target, Watcher, exec};
 use hyper::Request;
 use kube::Client;
-use serde_json::Value;
+use kube::api::{ApiResource, DynamicObject};
+use kube::runtime::wait::await_condition;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::{LIMIT, NAMESPACE};
+use crate::{Answer, LIMIT, NAMESPACE};
 
 /// A client of the cluster's API server.
 pub struct Api {
@@ -117,6 +120,26 @@ impl Api {
         Ok(output.stdout)
     }
 
+    /// Asks a Service over HTTP, through a port-forward.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub fn ask(
+        &self,
+        address: Address,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<Answer> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let headers = [("host", "localhost"), ("content-type", "application/json")];
+        self.runtime.block_on(async {
+            let mut tunnel = Tunnel::open(self.client.clone(), address, LIMIT).await?;
+            let answer = tunnel.http(method, path, &headers, body).await?;
+            Ok(Answer { status: answer.status.as_u16(), body: answer.text() })
+        })
+    }
+
     /// What PostgreSQL answers, a row a line, asked past MLflow.
     ///
     /// # Errors
@@ -181,6 +204,34 @@ impl Api {
         Ok(all)
     }
 
+    /// Waits until a DaemonSet has exactly this many pods, and all of them are ready.
+    ///
+    /// # Errors
+    /// It never had within the limit.
+    pub fn wait_for_daemon_set(
+        &self,
+        namespace: &str,
+        name: &str,
+        ready: i64,
+    ) -> anyhow::Result<()> {
+        let kind = resource("apps", "DaemonSet", "daemonsets");
+        let sets: kube::Api<DynamicObject> =
+            kube::Api::namespaced_with(self.client.clone(), namespace, &kind);
+        let is_so = |set: Option<&DynamicObject>| {
+            set.is_some_and(|set| {
+                let status = &set.data["status"];
+                let is_current = status["observedGeneration"] == json!(set.metadata.generation);
+                let counts = ["desiredNumberScheduled", "currentNumberScheduled", "numberReady"];
+                is_current && counts.iter().all(|it| status[it] == ready)
+            })
+        };
+        let waiting = await_condition(sets, name, is_so);
+        self.runtime
+            .block_on(async { tokio::time::timeout(LIMIT, waiting).await })
+            .with_context(|| format!("daemonset/{name} has not {ready} ready pods"))??;
+        Ok(())
+    }
+
     /// Takes the namespace away with everything in it.
     ///
     /// # Errors
@@ -199,17 +250,10 @@ impl Api {
         }
         self.delete(&format!("{namespace}/pods{now}"))?;
         self.delete(&namespace)?;
-        let kind = kube::api::ApiResource {
-            group: String::new(),
-            version: "v1".into(),
-            api_version: "v1".into(),
-            kind: "Namespace".into(),
-            plural: "namespaces".into(),
-        };
-        let namespaces: kube::Api<kube::api::DynamicObject> =
-            kube::Api::all_with(self.client.clone(), &kind);
-        let gone = |it: Option<&kube::api::DynamicObject>| it.is_none();
-        let waiting = kube::runtime::wait::await_condition(namespaces, NAMESPACE, gone);
+        let namespaces: kube::Api<DynamicObject> =
+            kube::Api::all_with(self.client.clone(), &resource("", "Namespace", "namespaces"));
+        let gone = |it: Option<&DynamicObject>| it.is_none();
+        let waiting = await_condition(namespaces, NAMESPACE, gone);
         self.runtime
             .block_on(async { tokio::time::timeout(LIMIT, waiting).await })
             .context("the namespace does not go away")??;
@@ -224,6 +268,17 @@ impl Api {
             .block_on(async { tokio::time::timeout(LIMIT, asking).await })
             .with_context(|| format!("{what}: no answer"))?
             .with_context(|| what)
+    }
+}
+
+fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
+    let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+    ApiResource {
+        group: group.to_owned(),
+        version: "v1".to_owned(),
+        api_version,
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
     }
 }
 

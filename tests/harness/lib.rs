@@ -7,6 +7,7 @@
 mod api;
 mod checkout;
 mod child;
+mod cloud;
 mod evidence;
 pub mod google;
 mod mlflow;
@@ -16,9 +17,10 @@ mod scene;
 pub use api::Api;
 pub use checkout::Checkout;
 pub use child::{Background, Run, Signal, program, run};
+pub use cloud::{BUCKET, Cloud, On, PROJECT, google_sa};
 pub use mlflow::{Answer, Mlflow};
 pub use open::Open;
-pub use scene::{Scene, Test, deployed, empty, root, with_cluster};
+pub use scene::{Scene, Test, deployed, deployed_as, empty, root, with_cluster};
 
 /// The namespace of every overlay.
 pub const NAMESPACE: &str = "mlflow";

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use crate::{Api, Checkout, DEPLOY_LIMIT, Run, evidence, program, run};
+use crate::{Api, Checkout, DEPLOY_LIMIT, NAMESPACE, Run, evidence, program, run};
 
 /// How long the first test may wait for a cluster, its images built anew.
 const UP_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -42,10 +42,30 @@ pub fn with_cluster<T: Test>(test: T) -> anyhow::Result<()> {
 /// # Errors
 /// Those of the test.
 pub fn deployed<T: Test>(test: T) -> anyhow::Result<()> {
+    deployed_as("kind", test)
+}
+
+/// Runs a test that starts from a healthy deployment of an environment.
+///
+/// # Errors
+/// Those of the test.
+pub fn deployed_as<T: Test>(environment: &str, test: T) -> anyhow::Result<()> {
     play(name_of::<T>(), |scene| {
-        scene.deploy()?.expect(0).context("make the test's starting state")?;
+        start_from(scene, environment).context("make the test's starting state")?;
         test(scene)
     })
+}
+
+/// Two environments do not share the namespace: that of another one goes.
+fn start_from(scene: &Scene, environment: &str) -> anyhow::Result<()> {
+    let path = format!("/api/v1/namespaces/{NAMESPACE}");
+    let namespace = scene.api.get(&path)?.unwrap_or_default();
+    let owner = namespace["metadata"]["labels"]["mlflow-gke.dev/environment"].as_str();
+    if owner.is_some_and(|it| it != environment) {
+        scene.api.remove_namespace()?;
+    }
+    scene.run(&["deploy", "--env", environment])?.expect(0)?;
+    Ok(())
 }
 
 /// Runs a test that starts without the namespace.

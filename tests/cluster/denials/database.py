@@ -1,0 +1,39 @@
+"""What two see of the database in MLflow's pod: a client that connects now, and MLflow's user. One line of JSON."""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+
+import psycopg2
+
+RUNS = "http://localhost:5000/api/2.0/mlflow/experiments/search?max_results=1"
+
+
+def client(statement: str) -> None:
+    # Host, user and database come from the pod's PG* variables, as MLflow's do; there is no password.
+    connection = psycopg2.connect("connect_timeout=5")
+    with connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+    connection.close()
+
+
+def user() -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(RUNS, timeout=100) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def main() -> None:
+    try:
+        client(sys.argv[1])
+        said = "well"
+    except psycopg2.Error as error:
+        said = f"{type(error).__name__}: {error}"
+    status, body = user()
+    print(json.dumps({"client": said, "status": status, "body": body}))
+
+
+main()
