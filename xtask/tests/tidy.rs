@@ -9,19 +9,23 @@ const FUNCTION_LINES: usize = 70;
 const FILE_LINES: usize = 400;
 
 /// Which workspace crates each crate may use. A new edge is a decision: write it down in docs/adr.
-const EDGES: [(&str, &[&str]); 12] = [
+const EDGES: [(&str, &[&str]); 13] = [
     ("crates/cluster", &["events", "process"]),
     ("crates/events", &[]),
-    ("crates/google-emulator", &["iam", "process"]),
-    ("crates/health", &[]),
+    ("crates/google-emulator", &["iam", "process", "watch"]),
+    ("crates/health", &["watch"]),
     ("crates/iam", &[]),
     ("crates/manifests", &[]),
     ("crates/process", &[]),
     ("crates/report", &["events"]),
     ("crates/rollout", &["manifests"]),
     ("crates/runtime-wrapper", &[]),
+    ("crates/watch", &[]),
     ("tests", &["health", "process"]),
-    ("xtask", &["cluster", "events", "health", "manifests", "process", "report", "rollout"]),
+    (
+        "xtask",
+        &["cluster", "events", "health", "manifests", "process", "report", "rollout", "watch"],
+    ),
 ];
 
 fn root() -> &'static Path {

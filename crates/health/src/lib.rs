@@ -33,7 +33,7 @@ pub use status::{State, Status, assess};
 
 #[cfg(feature = "client")]
 pub use {
+    self::watch::Watcher,
     connect::connect,
     error::{Error, Result},
-    watch::Watcher,
 };

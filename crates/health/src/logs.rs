@@ -4,8 +4,9 @@ use crate::{
     error::{Error, Result},
     fields::{list, text},
     observed::{Kind, Observed},
-    watch::{self, Message},
+    watch::selection,
 };
+use ::watch::{List, Message};
 use futures::{AsyncBufReadExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::LogParams};
@@ -39,6 +40,12 @@ pub struct Selection<'a> {
     pub labels: &'a str,
     /// At most that many lines from before, per container; all when none is given.
     pub tail: Option<i64>,
+}
+
+impl Selection<'_> {
+    fn pods(&self) -> ::watch::Selection {
+        selection(Kind::Pod, self.namespace).labels(self.labels)
+    }
 }
 
 /// The last lines of a container; of its previous run when asked for.
@@ -85,12 +92,11 @@ pub async fn print(
     selection: &Selection<'_>,
     mut on_line: impl FnMut(&Line),
 ) -> Result<usize> {
-    let labels = Some(selection.labels);
-    let pods = watch::list(client, Kind::Pod, selection.namespace, labels).await;
-    let (pods, _) =
-        pods.map_err(|it| Error::api(format!("list pods with `{}`", selection.labels), it))?;
+    let List { items, .. } = ::watch::list(client, &selection.pods())
+        .await
+        .map_err(|it| Error::api(format!("list pods with `{}`", selection.labels), it))?;
     let mut printed = 0;
-    for pod in &pods {
+    for pod in &items {
         let name = text(pod, "/metadata/name");
         for container in begun(pod) {
             let params = LogParams {
@@ -117,12 +123,8 @@ pub async fn follow(
     let (pod_sender, mut pods) = unbounded_channel();
     let (line_sender, mut lines): (_, UnboundedReceiver<Line>) = unbounded_channel();
     let mut tasks = JoinSet::new();
-    let selected = watch::Selection {
-        kind: Kind::Pod,
-        namespace: selection.namespace.to_owned(),
-        labels: Some(selection.labels.to_owned()),
-    };
-    tasks.spawn(watch::follow(client.clone(), selected, None, pod_sender));
+    let tell = move |message| pod_sender.send(message).is_ok();
+    tasks.spawn(::watch::follow(client.clone(), selection.pods(), None, tell));
     let mut seen = Observed::default();
     let mut followed = BTreeSet::new();
     loop {
@@ -130,10 +132,10 @@ pub async fn follow(
             Some(line) = lines.recv() => on_line(&line),
             message = pods.recv() => match message {
                 None => return Err(Error::WatchEnded(Kind::Pod)),
-                Some(Message::Listed { kind, items }) => seen.replace(kind, items, Duration::ZERO),
-                Some(Message::Applied { kind, object }) => seen.apply(kind, object, Duration::ZERO),
-                Some(Message::Deleted { kind, object }) => seen.remove(kind, &object),
-                Some(Message::Lost { .. } | Message::Found { .. }) => {}
+                Some(Message::Listed(items)) => seen.replace(Kind::Pod, items, Duration::ZERO),
+                Some(Message::Applied(pod)) => seen.apply(Kind::Pod, pod, Duration::ZERO),
+                Some(Message::Deleted(pod)) => seen.remove(Kind::Pod, &pod),
+                Some(Message::Lost(_) | Message::Found) => {}
             },
             Some(_) = tasks.join_next(), if tasks.len() > 1 => {}
         }

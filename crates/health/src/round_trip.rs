@@ -12,8 +12,8 @@ use crate::{
     error::{Error, Result},
     exec::{self, exec},
     tunnel::{Address, Tunnel},
-    watch::error_chain,
 };
+use ::watch::error_chain;
 use kube::Client;
 use mlflow::{Mlflow, refused};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -4,15 +4,13 @@
 //! The wait is level-triggered: it looks at the newest state of everything, never at the change
 //! itself, so a change that was missed, merged or seen twice makes no difference.
 
-mod stream;
-
 use crate::{
     diagnosis::{Cause, Rules, Target, Verdict, diagnose},
     error::{Error, Result},
     logs,
     observed::{Key, Kind, Observed},
 };
-pub(crate) use stream::{Message, Selection, error_chain, follow, list, list_at};
+use ::watch::{List, Message, Selection};
 
 use futures::future::try_join_all;
 use kube::Client;
@@ -73,7 +71,7 @@ pub struct Watcher {
     namespace: String,
     rules: Rules,
     seen: Observed,
-    messages: mpsc::UnboundedReceiver<Message>,
+    messages: mpsc::UnboundedReceiver<(Kind, Message)>,
     disconnected: BTreeSet<Kind>,
     opened: Instant,
     /// When the caller last had the floor: what was seen before its writes proves nothing about them.
@@ -89,21 +87,21 @@ impl Watcher {
         let lists = Kind::ALL.map(|kind| {
             let client = client.clone();
             async move {
-                let (items, version) =
-                    list(&client, kind, namespace, None).await.map_err(|it| {
-                        Error::api(format!("list {} in `{namespace}`", kind.resource().1), it)
-                    })?;
-                Ok::<_, Error>((kind, items, version))
+                let selection = selection(kind, namespace);
+                let list = ::watch::list(&client, &selection).await.map_err(|it| {
+                    Error::api(format!("list {} in `{namespace}`", kind.resource().1), it)
+                })?;
+                Ok::<_, Error>((kind, selection, list))
             }
         });
         let (sender, messages) = mpsc::unbounded_channel();
         let mut seen = Observed::default();
         let mut watches = JoinSet::new();
-        for (kind, items, version) in try_join_all(lists).await? {
+        for (kind, selection, List { items, version }) in try_join_all(lists).await? {
             seen.replace(kind, items, opened.elapsed());
-            let selection =
-                stream::Selection { kind, namespace: namespace.to_owned(), labels: None };
-            watches.spawn(follow(client.clone(), selection, Some(version), sender.clone()));
+            let sender = sender.clone();
+            let tell = move |message| sender.send((kind, message)).is_ok();
+            watches.spawn(::watch::follow(client.clone(), selection, Some(version), tell));
         }
         Ok(Watcher {
             client,
@@ -126,8 +124,8 @@ impl Watcher {
 
     /// What has been seen up to now, for `status`.
     pub fn snapshot(&mut self) -> &Observed {
-        while let Ok(message) = self.messages.try_recv() {
-            self.take(message);
+        while let Ok((kind, message)) = self.messages.try_recv() {
+            self.take(kind, message);
         }
         &self.seen
     }
@@ -195,35 +193,34 @@ impl Watcher {
         on_change: &mut impl FnMut(&Change),
     ) -> Result<()> {
         let was_connected = self.disconnected.is_empty();
-        let message = match tokio::time::timeout_at(timer.into(), self.messages.recv()).await {
-            Err(_) => return Ok(()),
-            Ok(None) => return Err(Error::WatchEnded(Kind::Pod)),
-            Ok(Some(message)) => message,
-        };
-        if let Message::Lost { error, .. } = &message
+        let (kind, message) =
+            match tokio::time::timeout_at(timer.into(), self.messages.recv()).await {
+                Err(_) => return Ok(()),
+                Ok(None) => return Err(Error::WatchEnded(Kind::Pod)),
+                Ok(Some(message)) => message,
+            };
+        if let Message::Lost(error) = &message
             && was_connected
         {
             on_change(&Change::Disconnected { error: error.clone() });
         }
-        self.take(message);
+        self.take(kind, message);
         if !was_connected && self.disconnected.is_empty() {
             on_change(&Change::Reconnected);
         }
         Ok(())
     }
 
-    fn take(&mut self, message: Message) {
+    fn take(&mut self, kind: Kind, message: Message) {
         let at = self.opened.elapsed();
         match message {
-            Message::Listed { kind, items } => {
-                self.seen.replace(kind, items, at);
-            }
-            Message::Applied { kind, object } => self.seen.apply(kind, object, at),
-            Message::Deleted { kind, object } => self.seen.remove(kind, &object),
-            Message::Lost { kind, .. } => {
+            Message::Listed(items) => self.seen.replace(kind, items, at),
+            Message::Applied(object) => self.seen.apply(kind, object, at),
+            Message::Deleted(object) => self.seen.remove(kind, &object),
+            Message::Lost(_) => {
                 self.disconnected.insert(kind);
             }
-            Message::Found { kind } => {
+            Message::Found => {
                 // What happened in between was not seen, so no pod is held to that time.
                 if self.disconnected.remove(&kind) && self.disconnected.is_empty() {
                     self.seen.restart_clocks(at);
@@ -249,6 +246,12 @@ impl Watcher {
             }
         }
     }
+}
+
+/// All objects of a kind in a namespace.
+pub(crate) fn selection(kind: Kind, namespace: &str) -> Selection {
+    let (group, plural) = kind.resource();
+    Selection::new(format!("{group}/namespaces/{namespace}/{plural}"))
 }
 
 /// While nothing can be seen, nobody is late.

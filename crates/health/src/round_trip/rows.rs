@@ -7,8 +7,9 @@ use crate::{
     fields::text,
     observed::Kind,
     status::{State, assess},
-    watch,
+    watch::selection,
 };
+use ::watch::List;
 use kube::Client;
 use serde_json::Value;
 use std::time::Duration;
@@ -69,11 +70,11 @@ impl Database {
     }
 
     async fn pod(&self, client: &Client) -> Result<String> {
-        let labels = Some(self.labels.as_str());
-        let pods = watch::list(client, Kind::Pod, &self.namespace, labels).await;
-        let (pods, _) =
-            pods.map_err(|it| Error::api(format!("list pods with `{}`", self.labels), it))?;
-        let ready = pods.into_iter().map(with_kind).find(|it| assess(it).state == State::Current);
+        let pods = selection(Kind::Pod, &self.namespace).labels(&self.labels);
+        let List { items, .. } = ::watch::list(client, &pods)
+            .await
+            .map_err(|it| Error::api(format!("list pods with `{}`", self.labels), it))?;
+        let ready = items.into_iter().map(with_kind).find(|it| assess(it).state == State::Current);
         ready.map(|it| text(&it, "/metadata/name").to_owned()).ok_or_else(|| {
             refused("find the database", format!("no ready pod with {}", self.labels))
         })

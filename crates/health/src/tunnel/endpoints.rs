@@ -4,15 +4,11 @@ use super::Address;
 use crate::{
     error::{Error, Result},
     fields::{flag, list, number, text},
-    watch,
 };
-use futures::{TryStreamExt as _, pin_mut};
-use kube::{
-    Client,
-    core::{Request, WatchEvent, params::WatchParams},
-};
+use ::watch::{Message, Selection};
+use kube::{Client, core::Request};
 use serde_json::Value;
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 use tokio::sync::watch::Sender;
 
 /// A pod that serves a Service now.
@@ -69,68 +65,38 @@ pub(super) fn ready<'a>(slices: impl Iterator<Item = &'a Value>, port: &str) -> 
     all
 }
 
-fn path_of(address: &Address) -> (String, String) {
+fn slices_of(address: &Address) -> Selection {
     let path = format!("/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices", address.namespace);
-    (path, format!("kubernetes.io/service-name={}", address.service))
+    Selection::new(path).labels(format!("kubernetes.io/service-name={}", address.service))
 }
 
 /// Keeps `out` equal to the ready endpoints until nobody listens. `out` holds none until the first
-/// list has come.
+/// list has come; while the API server does not answer it holds what was last seen.
 pub(super) async fn follow(
     client: Client,
     address: Address,
     port: String,
     out: Sender<Vec<Endpoint>>,
 ) {
-    let mut pause = Duration::from_millis(50);
-    while !out.is_closed() {
-        if follow_once(&client, &address, &port, &out).await.is_ok() {
-            pause = Duration::from_millis(50);
-        } else {
-            // A server that is down has nothing to watch: closed is the only news until then.
-            let _ = tokio::time::timeout(pause, out.closed()).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
-        }
-    }
+    let mut slices = BTreeMap::new();
+    let tell = |message| {
+        take(&mut slices, message);
+        let now = ready(slices.values(), &port);
+        out.send_if_modified(|before| (*before != now).then(|| *before = now).is_some());
+        !out.is_closed()
+    };
+    ::watch::follow(client, slices_of(&address), None, tell).await;
 }
 
-/// One list and one watch.
-async fn follow_once(
-    client: &Client,
-    address: &Address,
-    port: &str,
-    out: &Sender<Vec<Endpoint>>,
-) -> kube::Result<()> {
-    let (path, labels) = path_of(address);
-    let (items, version) = watch::list_at(client, &path, Some(&labels)).await?;
-    let mut slices: BTreeMap<String, Value> =
-        items.into_iter().map(|it| (text(&it, "/metadata/name").to_owned(), it)).collect();
-    let publish = |slices: &BTreeMap<String, Value>| {
-        let now = ready(slices.values(), port);
-        out.send_if_modified(|before| (*before != now).then(|| *before = now).is_some());
-    };
-    publish(&slices);
-    let params = WatchParams { label_selector: Some(labels), ..WatchParams::default() };
-    let request = Request::new(path).watch(&params, &version).map_err(kube::Error::BuildRequest)?;
-    let events = client.request_events::<Value>(request).await?;
-    pin_mut!(events);
-    loop {
-        let event = tokio::select! {
-            event = events.try_next() => event?,
-            () = out.closed() => return Ok(()),
-        };
-        match event {
-            Some(WatchEvent::Added(it) | WatchEvent::Modified(it)) => {
-                slices.insert(text(&it, "/metadata/name").to_owned(), it);
-            }
-            Some(WatchEvent::Deleted(it)) => {
-                slices.remove(text(&it, "/metadata/name"));
-            }
-            Some(WatchEvent::Bookmark(_)) => {}
-            Some(WatchEvent::Error(status)) => return Err(kube::Error::Api(status)),
-            None => return Ok(()),
+fn take(slices: &mut BTreeMap<String, Value>, message: Message) {
+    let named = |slice: Value| (text(&slice, "/metadata/name").to_owned(), slice);
+    match message {
+        Message::Listed(items) => *slices = items.into_iter().map(named).collect(),
+        Message::Applied(slice) => slices.extend([named(slice)]),
+        Message::Deleted(slice) => {
+            slices.remove(text(&slice, "/metadata/name"));
         }
-        publish(&slices);
+        Message::Lost(_) | Message::Found => {}
     }
 }
 

@@ -1,10 +1,8 @@
 //! Serves a local port for as long as somebody wants it, whatever happens to the pods behind it.
 
 use super::{Address, Endpoint, endpoints, open_stream};
-use crate::{
-    error::{Error, Result},
-    watch::error_chain,
-};
+use crate::error::{Error, Result};
+use ::watch::error_chain;
 use kube::Client;
 use std::{sync::Arc, time::Duration};
 use tokio::{

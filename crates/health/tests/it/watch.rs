@@ -123,26 +123,6 @@ async fn old_generation_is_not_believed() {
 }
 
 #[tokio::test]
-async fn closed_watches_go_on_from_where_they_were() {
-    let server = Server::start().await;
-    server.put(deployment());
-    let mut watcher = open_fully(&server).await;
-    let lists = server.requests().len();
-    let outcome = watcher
-        .wait(&targets(), Instant::now() + LONG, |change| {
-            if matches!(change, Change::Verdict { verdict, .. } if verdict.is_waiting()) {
-                server.close_watches();
-                server.put(available("mlflow", 5));
-            }
-        })
-        .await
-        .unwrap();
-    assert!(outcome.is_healthy());
-    let again = server.requests().into_iter().skip(lists).filter(|it| !it.contains("watch=true"));
-    assert_eq!(again.collect::<Vec<_>>(), Vec::<String>::new(), "nothing is listed anew");
-}
-
-#[tokio::test]
 async fn version_that_is_too_old_is_listed_anew() {
     let server = Server::start().await;
     let doomed = pod("new", waiting("ErrImageNeverPull", "not present"));
