@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 
 /// What decides the content hashes of images and overlays.
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 7] = [
     "crates/google-emulator",
     "crates/iam",
     "crates/runtime-wrapper",
+    "crates/watch",
     "deploy",
     "fake-gcs",
     "tools",

@@ -39,7 +39,7 @@ pub const RUNTIME_WRAPPER: RustProgram = RustProgram {
 pub const GOOGLE_EMULATOR: RustProgram = RustProgram {
     name: "google-emulator",
     title: "compile the emulated Google Cloud",
-    packages: &["google-emulator", "iam"],
+    packages: &["google-emulator", "iam", "watch"],
     sources: &[
         "Cargo.lock",
         "crates/google-emulator/Cargo.toml",
@@ -47,6 +47,8 @@ pub const GOOGLE_EMULATOR: RustProgram = RustProgram {
         "crates/iam/Cargo.toml",
         "crates/iam/roles",
         "crates/iam/src",
+        "crates/watch/Cargo.toml",
+        "crates/watch/src",
     ],
 };
 

@@ -58,10 +58,11 @@ data:
 ";
 
 /// The parts of the checkout that commands read.
-const CHECKOUT: [&str; 7] = [
+const CHECKOUT: [&str; 8] = [
     "crates/google-emulator",
     "crates/iam",
     "crates/runtime-wrapper",
+    "crates/watch",
     "deploy",
     "fake-gcs",
     "tools",

@@ -5,20 +5,18 @@
 //! `serviceaccounts/token`. Nothing else.
 
 mod seen;
-mod watching;
 
 use super::{NoToken, Peer, Pod, Pods};
+use ::watch::{Message, Selection, error_chain, follow};
 use futures::future::BoxFuture;
 use kube::{Client, core::Request};
-use seen::Seen;
+use seen::{Resource, Seen};
 use serde_json::{Value, json};
 use std::{
     net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
 };
 use tokio::{sync::watch, task::JoinSet};
-
-pub(super) use watching::Message;
 
 /// How long a token of a service account lasts: the least that an API server gives without a word
 /// about it, and enough for an exchange.
@@ -39,19 +37,31 @@ impl ClusterPods {
         let changes = watch::Sender::new(0);
         let (sender, mut messages) = tokio::sync::mpsc::unbounded_channel();
         let mut watches = JoinSet::new();
-        watches.spawn(watching::follow(client.clone(), watching::pods(node), sender.clone()));
-        watches.spawn(watching::follow(client.clone(), watching::service_accounts(), sender));
+        for resource in [Resource::Pods, Resource::ServiceAccounts] {
+            let sender = sender.clone();
+            let tell = move |message| sender.send((resource, message)).is_ok();
+            watches.spawn(follow(client.clone(), selection(resource, node), None, tell));
+        }
         let (writer, teller) = (Arc::clone(&seen), changes.clone());
         watches.spawn(async move {
-            while let Some(message) = messages.recv().await {
-                if let Message::Lost { resource, error } = &message {
-                    report(format!("watch {resource}: {error}"));
+            while let Some((resource, message)) = messages.recv().await {
+                if let Message::Lost(error) = &message {
+                    report(format!("watch {}: {error}", resource.plural()));
                 }
-                writer.write().unwrap_or_else(PoisonError::into_inner).take(message);
+                writer.write().unwrap_or_else(PoisonError::into_inner).take(resource, message);
                 teller.send_modify(|it| *it += 1);
             }
         });
         ClusterPods { client, seen, changes, _watches: watches }
+    }
+}
+
+/// The pods of the node, and all service accounts: nothing in them says on which node they are used.
+fn selection(resource: Resource, node: &str) -> Selection {
+    let all = Selection::new(format!("/api/v1/{}", resource.plural()));
+    match resource {
+        Resource::Pods => all.fields(format!("spec.nodeName={node}")),
+        Resource::ServiceAccounts => all,
     }
 }
 
@@ -74,7 +84,7 @@ impl Pods for ClusterPods {
                 Ok(request) => self.client.request(request).await,
                 Err(error) => return Err(NoToken(error)),
             };
-            let answer = answer.map_err(|it| NoToken(watching::error_chain(&it)))?;
+            let answer = answer.map_err(|it| NoToken(error_chain(&it)))?;
             let token = answer.pointer("/status/token").and_then(Value::as_str);
             token.map(str::to_owned).ok_or_else(|| NoToken("the API server gave no token".into()))
         })

@@ -1,10 +1,8 @@
 //! What the watches have brought: which pod has which address, and which service account names
 //! which Google service account.
 
-use super::{
-    super::{ANNOTATION, Peer, Pod},
-    watching::{Message, text},
-};
+use super::super::{ANNOTATION, Peer, Pod};
+use ::watch::Message;
 use serde_json::Value;
 use std::{
     collections::{HashMap, HashSet},
@@ -12,6 +10,23 @@ use std::{
     sync::Arc,
     time::SystemTime,
 };
+
+/// What is watched.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Resource {
+    Pods,
+    ServiceAccounts,
+}
+
+impl Resource {
+    /// Its name in the API.
+    pub(super) fn plural(self) -> &'static str {
+        match self {
+            Resource::Pods => "pods",
+            Resource::ServiceAccounts => "serviceaccounts",
+        }
+    }
+}
 
 /// Everything known of pods and service accounts.
 #[derive(Default)]
@@ -45,27 +60,27 @@ impl Seen {
         self.pods_listed && self.accounts_listed
     }
 
-    pub(super) fn take(&mut self, message: Message) {
-        match message {
-            Message::Listed { resource: "pods", items } => {
+    pub(super) fn take(&mut self, resource: Resource, message: Message) {
+        match (resource, message) {
+            (Resource::Pods, Message::Listed(items)) => {
                 self.pods.clear();
                 self.pods_listed = true;
                 items.iter().for_each(|it| self.apply_pod(it));
             }
-            Message::Listed { items, .. } => {
+            (Resource::ServiceAccounts, Message::Listed(items)) => {
                 self.accounts.clear();
                 self.accounts_listed = true;
                 items.iter().for_each(|it| self.apply_account(it));
             }
-            Message::Applied { resource: "pods", object } => self.apply_pod(&object),
-            Message::Applied { object, .. } => self.apply_account(&object),
-            Message::Deleted { resource: "pods", object } => {
-                self.pods.remove(text(&object, "/metadata/uid"));
+            (Resource::Pods, Message::Applied(pod)) => self.apply_pod(&pod),
+            (Resource::ServiceAccounts, Message::Applied(account)) => self.apply_account(&account),
+            (Resource::Pods, Message::Deleted(pod)) => {
+                self.pods.remove(text(&pod, "/metadata/uid"));
             }
-            Message::Deleted { object, .. } => {
-                self.accounts.remove(&account_key(&object));
+            (Resource::ServiceAccounts, Message::Deleted(account)) => {
+                self.accounts.remove(&account_key(&account));
             }
-            Message::Lost { .. } => return,
+            (_, Message::Lost(_) | Message::Found) => return,
         }
         self.index();
     }
@@ -126,6 +141,11 @@ impl Seen {
     }
 }
 
+/// The text at a place, empty if there is none.
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
 fn account_key(object: &Value) -> (String, String) {
     (text(object, "/metadata/namespace").to_owned(), text(object, "/metadata/name").to_owned())
 }
@@ -161,8 +181,8 @@ mod tests {
         json!({"metadata": {"name": "mlflow", "namespace": "mlflow", "annotations": annotations}})
     }
 
-    fn applied(seen: &mut Seen, resource: &'static str, object: Value) {
-        seen.take(Message::Applied { resource, object });
+    fn applied(seen: &mut Seen, resource: Resource, object: Value) {
+        seen.take(resource, Message::Applied(object));
     }
 
     fn name_at(seen: &Seen, ip: &str) -> Option<(String, Option<String>)> {
@@ -178,34 +198,34 @@ mod tests {
     #[test]
     fn a_pod_is_known_when_its_account_is() {
         let mut seen = Seen::default();
-        applied(&mut seen, "pods", pod("a", "10.0.0.7", EARLY, "Running"));
+        applied(&mut seen, Resource::Pods, pod("a", "10.0.0.7", EARLY, "Running"));
         assert_eq!(name_at(&seen, "10.0.0.7"), None);
-        applied(&mut seen, "serviceaccounts", account(Some("g@p")));
+        applied(&mut seen, Resource::ServiceAccounts, account(Some("g@p")));
         assert_eq!(name_at(&seen, "10.0.0.7"), Some(("a".into(), Some("g@p".into()))));
-        applied(&mut seen, "serviceaccounts", account(None));
+        applied(&mut seen, Resource::ServiceAccounts, account(None));
         assert_eq!(name_at(&seen, "10.0.0.7"), Some(("a".into(), None)));
     }
 
     #[test]
     fn an_address_belongs_to_the_pod_that_has_it_now() {
         let mut seen = Seen::default();
-        applied(&mut seen, "serviceaccounts", account(None));
-        applied(&mut seen, "pods", pod("new", "10.0.0.7", LATE, "Running"));
-        applied(&mut seen, "pods", pod("old", "10.0.0.7", EARLY, "Running"));
+        applied(&mut seen, Resource::ServiceAccounts, account(None));
+        applied(&mut seen, Resource::Pods, pod("new", "10.0.0.7", LATE, "Running"));
+        applied(&mut seen, Resource::Pods, pod("old", "10.0.0.7", EARLY, "Running"));
         assert_eq!(name_at(&seen, "10.0.0.7").unwrap().0, "new");
-        applied(&mut seen, "pods", pod("new", "10.0.0.7", LATE, "Succeeded"));
+        applied(&mut seen, Resource::Pods, pod("new", "10.0.0.7", LATE, "Succeeded"));
         assert_eq!(name_at(&seen, "10.0.0.7").unwrap().0, "old");
-        seen.take(Message::Deleted { resource: "pods", object: pod("old", "10.0.0.7", EARLY, "") });
+        seen.take(Resource::Pods, Message::Deleted(pod("old", "10.0.0.7", EARLY, "")));
         assert_eq!(name_at(&seen, "10.0.0.7"), None);
     }
 
     #[test]
     fn a_pod_on_the_hosts_network_is_the_node() {
         let mut seen = Seen::default();
-        applied(&mut seen, "serviceaccounts", account(None));
+        applied(&mut seen, Resource::ServiceAccounts, account(None));
         let mut host = pod("host", "172.18.0.2", EARLY, "Running");
         host["spec"]["hostNetwork"] = json!(true);
-        applied(&mut seen, "pods", host);
+        applied(&mut seen, Resource::Pods, host);
         assert_eq!(seen.find("172.18.0.2".parse().unwrap()), Peer::Node);
         assert_eq!(seen.find("172.18.0.3".parse().unwrap()), Peer::Unknown);
     }
@@ -213,14 +233,14 @@ mod tests {
     #[test]
     fn a_list_replaces_what_was_known() {
         let mut seen = Seen::default();
-        applied(&mut seen, "serviceaccounts", account(None));
-        applied(&mut seen, "pods", pod("a", "10.0.0.7", EARLY, "Running"));
+        applied(&mut seen, Resource::ServiceAccounts, account(None));
+        applied(&mut seen, Resource::Pods, pod("a", "10.0.0.7", EARLY, "Running"));
         assert!(!seen.is_complete());
         let items = vec![pod("b", "10.0.0.8", EARLY, "Running")];
-        seen.take(Message::Listed { resource: "pods", items });
+        seen.take(Resource::Pods, Message::Listed(items));
         assert_eq!(name_at(&seen, "10.0.0.7"), None);
         assert_eq!(name_at(&seen, "10.0.0.8").unwrap().0, "b");
-        seen.take(Message::Listed { resource: "serviceaccounts", items: vec![] });
+        seen.take(Resource::ServiceAccounts, Message::Listed(vec![]));
         assert!(seen.is_complete());
         assert_eq!(name_at(&seen, "10.0.0.8"), None);
     }
@@ -228,8 +248,8 @@ mod tests {
     #[test]
     fn a_pod_says_when_its_life_began() {
         let mut seen = Seen::default();
-        applied(&mut seen, "serviceaccounts", account(None));
-        applied(&mut seen, "pods", pod("a", "10.0.0.7", LATE, "Running"));
+        applied(&mut seen, Resource::ServiceAccounts, account(None));
+        applied(&mut seen, Resource::Pods, pod("a", "10.0.0.7", LATE, "Running"));
         let Peer::Pod(pod) = seen.find("10.0.0.7".parse().unwrap()) else { panic!() };
         let since_epoch = pod.started.unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(since_epoch.as_secs(), 1_795_402_805);
