@@ -1,16 +1,13 @@
 //! MLflow's pod under the stop-watch: from deletion to Ready, and its memory at rest.
 
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use ::watch::{Message, Selection};
 use anyhow::Context as _;
 use cluster::Cluster;
-use futures::TryStreamExt as _;
 use health::exec::{Command, exec};
 use health::tunnel::{Address, Tunnel};
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::{WatchEvent, WatchParams};
+use serde_json::Value;
 
 use super::measure::{Row, Times};
 use crate::context::Context;
@@ -33,7 +30,7 @@ pub(crate) fn pod(context: &Context, cluster: &Cluster, runs: usize) -> anyhow::
             delete(context, cluster, &pod)?;
             let ready = successor(&client, &pod);
             let late = || format!("no pod of mlflow was ready {} s after {pod}", LIMIT.as_secs());
-            tokio::time::timeout(LIMIT, ready).await.with_context(late)??;
+            tokio::time::timeout(LIMIT, ready).await.with_context(late)?;
             times.push(begun.elapsed());
         }
         Ok(vec![
@@ -45,19 +42,20 @@ pub(crate) fn pod(context: &Context, cluster: &Cluster, runs: usize) -> anyhow::
 
 /// Waits until a pod other than `old` is ready. The Deployment itself would not do: for an instant
 /// after the deletion it still counts the old pod.
-async fn successor(client: &kube::Client, old: &str) -> anyhow::Result<()> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
-    let wanted = WatchParams::default().labels("app=mlflow");
-    let mut events = pin!(pods.watch(&wanted, "0").await?);
-    while let Some(event) = events.try_next().await? {
-        let (WatchEvent::Added(pod) | WatchEvent::Modified(pod)) = event else { continue };
-        let conditions = pod.status.and_then(|it| it.conditions).unwrap_or_default();
-        let is_ready = conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True");
-        if is_ready && pod.metadata.name.as_deref() != Some(old) {
-            return Ok(());
-        }
-    }
-    anyhow::bail!("the watch of mlflow's pods ended")
+async fn successor(client: &kube::Client, old: &str) {
+    let pods = Selection::new(format!("/api/v1/namespaces/{NAMESPACE}/pods")).labels("app=mlflow");
+    let goes_on = |message: Message| match message {
+        Message::Listed(pods) => !pods.iter().any(|it| is_successor(it, old)),
+        Message::Applied(pod) => !is_successor(&pod, old),
+        Message::Deleted(_) | Message::Lost(_) | Message::Found => true,
+    };
+    ::watch::follow(client.clone(), pods, None, goes_on).await;
+}
+
+fn is_successor(pod: &Value, old: &str) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    let is_ready = |it: &Value| it["type"] == "Ready" && it["status"] == "True";
+    pod["metadata"]["name"] != old && conditions.is_some_and(|all| all.iter().any(is_ready))
 }
 
 async fn serving_pod(client: &kube::Client) -> anyhow::Result<String> {
