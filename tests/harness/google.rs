@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use process::Namespace;
 
 pub use page::adds_up;
 pub use script::Script;
 
 use script::Case;
 
-use crate::{program, run};
+use crate::run;
 
 /// Far above what a script needs, also on a busy machine.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -30,8 +31,8 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// Those, or the script could not run.
 pub fn judge(script: &Script) -> anyhow::Result<()> {
     let evidence = evidence(script)?;
-    let lab = Lab::make(script)?;
-    let ended = run(lab.command(script)?, LIMIT)?;
+    let namespace = Namespace::make(script.name()).context("make a folder")?;
+    let ended = run(command(&namespace, script)?, LIMIT)?;
     let took = ended.took;
     std::fs::write(evidence.join("cases.ndjson"), &ended.stdout).context("keep the cases")?;
     let cases = Case::parse(&ended.stdout)
@@ -39,7 +40,7 @@ pub fn judge(script: &Script) -> anyhow::Result<()> {
     let failures: Vec<String> = cases.iter().filter_map(Case::failure).collect();
     if !failures.is_empty() || ended.code != 0 {
         std::fs::write(evidence.join("stderr.log"), &ended.stderr).context("keep stderr")?;
-        lab.keep(&evidence)?;
+        keep(&namespace, &evidence)?;
     }
     ensure!(
         failures.is_empty(),
@@ -62,63 +63,34 @@ pub fn judge(script: &Script) -> anyhow::Result<()> {
     page::tell(script, &cases)
 }
 
-/// A folder for all that a script's parts write. Short, since PostgreSQL's socket is in it.
-struct Lab(PathBuf);
-
-impl Lab {
-    fn make(script: &Script) -> anyhow::Result<Self> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let name = format!("mlflow-gke-{}-{}", script.name(), std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).context("make a folder")?;
-        // PostgreSQL refuses to be root, and its user must come in.
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&folder, mode).context("open the folder")?;
-        Ok(Self(folder))
+/// The script in a namespace of its own.
+fn command(namespace: &Namespace, script: &Script) -> anyhow::Result<std::process::Command> {
+    let folder = crate::root().join("tests/google/clients");
+    let packages = crate::scene::variable("MLFLOW_GKE_PYTHON_PACKAGES")?;
+    let path = std::env::join_paths([packages.into(), crate::root().join("deploy/images/mlflow")])?;
+    let mut command = namespace.command("python3.11");
+    command.args(script.words).current_dir(folder);
+    command.env("PYTHONPATH", path).env("PYTHONDONTWRITEBYTECODE", "1");
+    for variable in ["MLFLOW_GKE_INSIDE", "MLFLOW_GKE_KEEP_LABS"] {
+        command.env(variable, "1");
     }
-
-    /// The script in its own network, mounts and process numbers; killed with whoever waits for it.
-    fn command(&self, script: &Script) -> anyhow::Result<std::process::Command> {
-        let folder = crate::root().join("tests/google/clients");
-        let packages = crate::scene::variable("MLFLOW_GKE_PYTHON_PACKAGES")?;
-        let path =
-            std::env::join_paths([packages.into(), crate::root().join("deploy/images/mlflow")])?;
-        let mut command = program("setpriv");
-        command.args(["--pdeathsig=KILL", "unshare", "--net", "--mount", "--mount-proc"]);
-        command.args(["--pid", "--fork", "--kill-child"]);
-        if !rustix::process::geteuid().is_root() {
-            command.args(["--map-root-user", "--map-auto"]);
-        }
-        command.arg("python3.11").args(script.words).current_dir(folder);
-        command.env("PYTHONPATH", path).env("PYTHONDONTWRITEBYTECODE", "1").env("TMPDIR", &self.0);
-        for variable in ["MLFLOW_GKE_INSIDE", "MLFLOW_GKE_KEEP_LABS"] {
-            command.env(variable, "1");
-        }
-        command.env("CLOUDSQL_INSIDE", "yes");
-        Ok(command)
-    }
-
-    /// Keeps the logs and what was asked for, at the top of each folder that a script made.
-    fn keep(&self, evidence: &Path) -> anyhow::Result<()> {
-        for folder in std::fs::read_dir(&self.0)?.filter_map(Result::ok) {
-            let Ok(entries) = std::fs::read_dir(folder.path()) else { continue };
-            for file in entries.filter_map(Result::ok).map(|it| it.path()) {
-                let is_log = file.file_name().is_some_and(|it| it == "log")
-                    || file.extension().is_some_and(|it| it == "log" || it == "json");
-                if let (true, Some(name)) = (is_log && file.is_file(), file.file_name()) {
-                    std::fs::copy(&file, evidence.join(name)).context("keep a log")?;
-                }
-            }
-        }
-        Ok(())
-    }
+    command.env("CLOUDSQL_INSIDE", "yes");
+    Ok(command)
 }
 
-impl Drop for Lab {
-    fn drop(&mut self) {
-        // A temporary folder that stays behind harms nobody.
-        drop(std::fs::remove_dir_all(&self.0));
+/// Keeps the logs and what was asked for, at the top of each folder that a script made.
+fn keep(namespace: &Namespace, evidence: &Path) -> anyhow::Result<()> {
+    for folder in std::fs::read_dir(namespace.folder())?.filter_map(Result::ok) {
+        let Ok(entries) = std::fs::read_dir(folder.path()) else { continue };
+        for file in entries.filter_map(Result::ok).map(|it| it.path()) {
+            let is_log = file.file_name().is_some_and(|it| it == "log")
+                || file.extension().is_some_and(|it| it == "log" || it == "json");
+            if let (true, Some(name)) = (is_log && file.is_file(), file.file_name()) {
+                std::fs::copy(&file, evidence.join(name)).context("keep a log")?;
+            }
+        }
     }
+    Ok(())
 }
 
 /// An empty folder for what this script leaves.

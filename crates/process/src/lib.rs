@@ -6,12 +6,14 @@
 
 mod call;
 mod error;
+mod namespace;
 mod observer;
 mod running;
 mod search;
 
 pub use call::{Call, Line, Output};
 pub use error::Error;
+pub use namespace::Namespace;
 pub use observer::{Sight, observe};
 pub use running::{Ended, Running, program};
 pub use rustix::process::Signal;
