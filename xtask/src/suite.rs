@@ -1,6 +1,6 @@
 //! Prepares what classes of tests need, runs them, counts, and takes away what was prepared.
 
-mod google;
+pub(crate) mod google;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

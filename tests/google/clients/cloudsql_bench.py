@@ -1,7 +1,7 @@
 """Measures pgbench through the real proxy and the emulated Cloud SQL, beside the real proxy and a plain TLS forwarder.
 
-Both ways end at the same PostgreSQL, in turns, so that a busy machine is busy for both. One JSON line per turn, and one with
-the medians. Programs as for cloudsql.py, and MLFLOW_GKE_TLS_FORWARDER (cargo build --release --example tls_forwarder).
+Both ways end at the same PostgreSQL. Run by `cargo xtask bench google`; the programs are those of cloudsql.py, and
+MLFLOW_GKE_TLS_FORWARDER (an example of the emulator).
 """
 
 import contextlib
@@ -9,15 +9,14 @@ import http.server
 import json
 import os
 import pathlib
-import statistics
 import subprocess
-import sys
 import threading
 
+from bench import in_turn, tell
 from cloudsql import password
-from cloudsql_lab import PROJECT, REGION, Lab, needed, run, wait
+from cloudsql_lab import PROJECT, REGION, Lab, run, wait
 
-ROUNDS, SECONDS, CLIENTS = 5, 5, 4
+SECONDS, CLIENTS = 3, 4
 
 
 class Plain:
@@ -74,49 +73,35 @@ class Plain:
 
 
 def pgbench(lab, port, script):
-    words = ["pgbench", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", "-n", "-c", str(CLIENTS), "-j", "2", "-T", str(SECONDS), *script, "mlflow"]
-    done = subprocess.run(words, env={"PATH": os.environ["PATH"], "PGPASSWORD": "sesame"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return float(next(it for it in done.stdout.splitlines() if it.startswith("tps =")).split()[2])
+    """Transactions a second."""
+    words = ["-h", "127.0.0.1", "-p", port, "-U", "mlflow", "-n", "-c", CLIENTS, "-j", 2, "-T", SECONDS, *script, "mlflow"]
+    text = run(*client(lab), *map(str, words))
+    return float(next(it for it in text.splitlines() if it.startswith("tps =")).split()[2])
+
+
+def client(lab):
+    return "env", "PGPASSWORD=sesame", str(lab.postgres / "pgbench")
 
 
 def main():
-    if os.environ.get("CLOUDSQL_INSIDE") != "yes":
-        environment = dict(os.environ, CLOUDSQL_INSIDE="yes")
-        os.execvpe("unshare", ["unshare", "-n", "-m", "--propagation", "private", sys.executable, *sys.argv], environment)
-    program = needed("MLFLOW_GKE_TLS_FORWARDER", "cargo build --release -p google-emulator --example tls_forwarder")
     lab = Lab()
     try:
         # The emulator takes its own address, the forwarder another with the same port.
         lab.sql_listen = "127.0.0.1:3307"
         lab.start()
         password(lab)
-        plain = Plain(lab)
-        forwarder = plain.serve(program)
-        lab.processes.append(forwarder)
+        lab.processes.append(Plain(lab).serve(os.environ["MLFLOW_GKE_TLS_FORWARDER"]))
         with contextlib.ExitStack() as stack:
-            mine = stack.enter_context(lab.proxy("proxy", port=6543))
-            other = stack.enter_context(lab.proxy("proxy", "--sqladmin-api-endpoint", "http://127.0.0.1:8099/", "--token", "any", port=6544))
-            wait(lambda: mine.psql("SELECT 1", password="sesame")[0], "the emulator")
-            wait(lambda: other.psql("SELECT 1", password="sesame")[0], "the forwarder")
-            run("env", "PGPASSWORD=sesame", "pgbench", "-i", "-q", "-s", "5", "-h", "127.0.0.1", "-p", "6543", "-U", "mlflow", "mlflow")
-            for name, script in (("select", ["-S"]), ("tpcb", []), ("connect", ["-S", "-C"])):
-                measure(lab, name, script)
+            ours = stack.enter_context(lab.proxy("proxy", port=6543))
+            theirs = stack.enter_context(lab.proxy("proxy", "--sqladmin-api-endpoint", "http://127.0.0.1:8099/", "--token", "any", port=6544))
+            ways = {"emulated Cloud SQL": ours, "TLS forwarder": theirs}
+            for way, proxy in ways.items():
+                wait(lambda proxy=proxy: proxy.psql("SELECT 1", password="sesame")[0], way)
+            run(*client(lab), "-i", "-q", "-s", "5", "-h", "127.0.0.1", "-p", "6543", "-U", "mlflow", "mlflow")
+            for figure, script in (("select", ["-S"]), ("tpcb", []), ("connect", ["-S", "-C"])):
+                in_turn(ways, lambda way: tell(figure, pgbench(lab, ways[way].port, script), way))
     finally:
         lab.stop()
-
-
-def measure(lab, name, script):
-    figures = {"emulator": [], "forwarder": []}
-    ways = [("emulator", 6543), ("forwarder", 6544)]
-    for turn in range(ROUNDS):
-        # Each goes first as often as the other.
-        for way, port in ways if turn % 2 == 0 else reversed(ways):
-            figures[way].append(pgbench(lab, port, script))
-    medians = {way: round(statistics.median(values)) for way, values in figures.items()}
-    share = round(100 * medians["emulator"] / medians["forwarder"], 1)
-    rounds = {way: [round(it) for it in values] for way, values in figures.items()}
-    print(json.dumps({"test": name, "clients": CLIENTS, "tps": medians, "percent": share, "rounds": rounds}), flush=True)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ WORLD["bindings"] += [
 class StorageLab(Lab):
     """The laboratory with a store for objects."""
 
+    store_options = ["-scheme=http", "-port=4443"]
+
     def start(self, silent_for=0):
         program = os.environ.get("MLFLOW_GKE_FAKE_GCS_SERVER", "")
         if not os.path.exists(program):
@@ -29,8 +31,8 @@ class StorageLab(Lab):
         run("ip", "link", "set", "lo", "up")
         log = open(self.folder / "fake-gcs-server.log", "w")
         self.processes.append(subprocess.Popen(
-            [program, "-scheme=http", "-host=127.0.0.1", "-port=4443", "-backend=filesystem",
-             f"-filesystem-root={self.folder}/objects", "-external-url=https://storage.googleapis.com", "-log-level=warn"],
+            [program, *self.store_options, "-host=127.0.0.1", "-backend=filesystem", f"-filesystem-root={self.folder}/objects",
+             "-external-url=https://storage.googleapis.com", "-log-level=warn"],
             stdout=log, stderr=log))
         self.wait("http://127.0.0.1:4443/_internal/healthcheck")
         self.gateway_options = ["--storage-upstream", "http://127.0.0.1:4443"]

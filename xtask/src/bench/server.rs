@@ -9,7 +9,7 @@ use health::exec::{Command, exec};
 use health::tunnel::{Address, Tunnel};
 use serde_json::Value;
 
-use super::measure::{Row, Times};
+use super::measure::{Reach, Row, Times};
 use crate::context::Context;
 use crate::diff::NAMESPACE;
 use crate::target;
@@ -35,7 +35,8 @@ pub(crate) fn pod(context: &Context, cluster: &Cluster, runs: usize) -> anyhow::
         }
         Ok(vec![
             Row::seconds("MLflow's pod deleted, to Ready again, schema present", Times::of(times)),
-            Row::megabytes("MLflow's pod at rest, proportional set size".to_owned(), &sizes_mb),
+            Row::megabytes("MLflow's pod at rest, proportional set size".to_owned(), &sizes_mb)
+                .reach(Reach::AtMost(350.0)),
         ])
     })
 }
