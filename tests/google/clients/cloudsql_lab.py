@@ -77,7 +77,7 @@ class Lab:
         self.postgres = pathlib.Path(needed("MLFLOW_GKE_POSTGRES_BIN", "install postgresql-15 and name its bin folder"))
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="cloudsql-"))
         self.folder.chmod(0o755)
-        self.processes, self.tokens, self.who, self.proxies = [], {}, None, 0
+        self.processes, self.servers, self.tokens, self.who, self.proxies = [], [], {}, None, 0
         self.log = self.folder / "emulator.log"
         self.sql_listen = "0.0.0.0:3307"
 
@@ -116,6 +116,7 @@ class Lab:
              "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=150"],
             stdout=subprocess.DEVNULL, stderr=open(self.folder / f"{name}.log", "w"))
         self.processes.append(process)
+        self.servers.append(process)
         wait(lambda: (data / f".s.PGSQL.{port}").exists() and not process.poll(), f"PostgreSQL {name}")
 
     def start_emulator(self):
@@ -164,7 +165,8 @@ class Lab:
     def stop(self):
         for process in reversed(self.processes):
             if process.poll() is None:
-                process.send_signal(signal.SIGQUIT)
+                # PostgreSQL takes its children along. The others may ignore this signal, as what a shell starts beside itself does.
+                process.send_signal(signal.SIGQUIT if process in self.servers else signal.SIGKILL)
         for process in self.processes:
             process.wait()
 
