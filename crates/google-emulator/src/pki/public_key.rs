@@ -41,10 +41,20 @@ impl PublicKey {
         }
         let (numbers, rest) = element(rsa, 0x30)?;
         let (modulus, exponent) = element(numbers, 0x02)?;
-        let (_, end) = element(exponent, 0x02)?;
+        let (exponent, end) = element(exponent, 0x02)?;
         // 2048 bits and a sign byte: what Cloud SQL takes; 1 KiB is more than anybody has.
-        let plausible = (256..=1024).contains(&modulus.len());
+        let plausible = (256..=1024).contains(&modulus.len()) && (1..=8).contains(&exponent.len());
+        let plausible = plausible && is_positive(modulus) && is_positive(exponent);
         (plausible && rest.is_empty() && end.is_empty()).then(|| Self { rsa: rsa.to_vec() })
+    }
+}
+
+/// Whether the content of an INTEGER is a number above zero, written as DER writes it.
+fn is_positive(number: &[u8]) -> bool {
+    match number {
+        [0, next, ..] => *next >= 0x80,
+        [first, ..] => (1..0x80).contains(first),
+        [] => false,
     }
 }
 
@@ -58,22 +68,23 @@ impl PublicKeyData for PublicKey {
     }
 }
 
-/// The content of a DER element with this tag, and what follows it.
+/// The content of a DER element with this tag, and what follows it. DER has one way to write a
+/// length, the shortest; what is written in another is none.
 pub(crate) fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&[found, first], rest) = bytes.split_first_chunk::<2>()?;
     if found != tag {
         return None;
     }
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81 => rest.split_first().map(|(it, rest)| (usize::from(*it), rest))?,
+    let (length, rest, shortest) = match first {
+        0..=0x7f => (usize::from(first), rest, 0),
+        0x81 => rest.split_first().map(|(it, rest)| (usize::from(*it), rest, 0x80))?,
         0x82 => {
             let (it, rest) = rest.split_first_chunk::<2>()?;
-            (usize::from(u16::from_be_bytes(*it)), rest)
+            (usize::from(u16::from_be_bytes(*it)), rest, 0x100)
         }
         _ => return None,
     };
-    rest.split_at_checked(length)
+    (length >= shortest).then(|| rest.split_at_checked(length))?
 }
 
 #[cfg(test)]
@@ -84,14 +95,53 @@ mod tests {
 
     /// A `SubjectPublicKeyInfo` with a modulus of this many bytes.
     fn spki(modulus: usize) -> Vec<u8> {
-        let element = |tag: u8, content: &[u8]| {
-            let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
-            [&[tag, 0x82, high, low], content].concat()
-        };
-        let numbers = [element(2, &vec![0x55; modulus]), element(2, &[1, 0, 1])].concat();
-        let bits = [vec![0], element(0x30, &numbers)].concat();
+        key(&vec![0x55; modulus], &[1, 0, 1], written)
+    }
+
+    /// A `SubjectPublicKeyInfo` of two numbers, by a way to write an element.
+    fn key(modulus: &[u8], exponent: &[u8], write: fn(u8, &[u8]) -> Vec<u8>) -> Vec<u8> {
+        let numbers = [write(2, modulus), write(2, exponent)].concat();
+        let bits = [vec![0], write(0x30, &numbers)].concat();
         let rsa = [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
-        element(0x30, &[element(0x30, &rsa), element(3, &bits)].concat())
+        write(0x30, &[write(0x30, &rsa), write(3, &bits)].concat())
+    }
+
+    /// An element with the shortest length.
+    fn written(tag: u8, content: &[u8]) -> Vec<u8> {
+        let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
+        let head = match content.len() {
+            0..0x80 => vec![tag, low],
+            0x80..0x100 => vec![tag, 0x81, low],
+            _ => vec![tag, 0x82, high, low],
+        };
+        [&head, content].concat()
+    }
+
+    /// An element as BER may write it and DER may not.
+    fn written_long(tag: u8, content: &[u8]) -> Vec<u8> {
+        let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82, high, low], content].concat()
+    }
+
+    /// What is signed as it came must be what every other reader reads.
+    #[test]
+    fn only_positive_numbers_in_der_make_a_key() {
+        let modulus = [0x55; 257];
+        assert!(PublicKey::from_der(&key(&modulus, &[3], written)).is_some());
+        assert_eq!(PublicKey::from_der(&key(&modulus, &[1, 0, 1], written_long)), None);
+        let zero = [&[0], &modulus[..]].concat();
+        let negative = [&[0x80], &modulus[..]].concat();
+        for (modulus, exponent) in [
+            (&modulus[..], &[][..]),
+            (&modulus, &[0]),
+            (&modulus, &[0x81]),
+            (&modulus, &[0, 3]),
+            (&modulus, &[1; 9]),
+            (&zero, &[3]),
+            (&negative, &[3]),
+        ] {
+            assert_eq!(PublicKey::from_der(&key(modulus, exponent, written)), None, "{exponent:?}");
+        }
     }
 
     #[test]
