@@ -1,6 +1,7 @@
 //! All of Google's hosts behind one TLS port.
 
 pub mod connections;
+mod moving;
 pub mod serve;
 
 use std::sync::Arc;

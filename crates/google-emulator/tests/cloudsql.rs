@@ -11,12 +11,16 @@ use google_emulator::cloud::{Cloud, Config, Upstreams};
 use google_emulator::gateway;
 use google_emulator::key_source::{KeySource, Place};
 use google_emulator::log::Log;
+use google_emulator::sql_port;
 use google_emulator::world::World;
 use http_body_util::BodyExt as _;
 use hyper::Request;
 use iam::Principal;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
 
 /// Nobody listens on these ports, so PostgreSQL is away.
 const WORLD: &str = "
@@ -93,6 +97,27 @@ fn an_instance_that_cannot_be_furnished_can_be_made_again() {
     for _ in 0..2 {
         assert_eq!(block(call(&scene, "POST", base, body.clone())).0, 503);
         assert_eq!(block(call(&scene, "GET", &format!("{base}/j"), Vec::new())).0, 404);
+    }
+}
+
+/// Nobody waits here: the time is the test's own.
+#[tokio::test(start_paused = true)]
+async fn a_client_of_the_data_port_that_does_not_finish_its_handshake_is_sent_away() {
+    let scene = scene();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(sql_port::serve(Arc::clone(&scene.cloud), listener));
+    let began_hello = [&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[7; 200]].concat();
+    for bytes in [&[][..], &began_hello, b"GET / HTTP/1.1\r\n\r\n", &[0, 0, 0, 8, 4, 210, 22, 47]] {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let began = Instant::now();
+        client.write_all(bytes).await.unwrap();
+        let mut heard = Vec::new();
+        let ended = timeout(Duration::from_secs(3600), client.read_to_end(&mut heard)).await;
+        assert!(ended.is_ok(), "{bytes:?} was kept for ever");
+        // An alert of TLS, or nothing.
+        assert!(heard.is_empty() || heard[0] == 0x15, "{heard:?}");
+        assert!(began.elapsed() <= Duration::from_secs(11), "{bytes:?} {:?}", began.elapsed());
     }
 }
 

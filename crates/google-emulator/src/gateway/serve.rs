@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -21,6 +22,7 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 
 use super::Reset;
 use super::connections::{Connections, Place};
+use super::moving::Moving;
 use crate::body::{self, Body};
 use crate::cloud::Cloud;
 
@@ -119,9 +121,11 @@ where
     T: Future<Output = Result<Response<Body>, Reset>> + Send + 'static,
 {
     let place = Arc::new(place);
+    let asked = Arc::new(AtomicBool::new(false));
     let service = {
-        let place = Arc::clone(&place);
+        let (place, asked) = (Arc::clone(&place), Arc::clone(&asked));
         service_fn(move |request: Request<Incoming>| {
+            asked.store(true, Ordering::Release);
             let busy = place.busy();
             let answer = answer(request.map(body::forward));
             async move {
@@ -137,13 +141,24 @@ where
         })
     };
     let builder = builder();
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let stream = TokioIo::new(Moving::new(stream, Arc::clone(&place)));
+    let mut connection = pin!(builder.serve_connection(stream, service));
     tokio::select! {
         // What a client breaks off is its own affair.
         _ = connection.as_mut() => return,
         () = place.told_to_end() => connection.as_mut().graceful_shutdown(),
+        () = never_asked(&asked) => connection.as_mut().graceful_shutdown(),
     }
     drop(timeout(LAST_ANSWER, connection).await);
+}
+
+/// Returns when a client has had its time and has sent no request. hyper begins to count when it
+/// knows the version of HTTP, and it learns that from the first bytes.
+async fn never_asked(asked: &AtomicBool) {
+    tokio::time::sleep_until(tokio::time::Instant::now() + HEAD).await;
+    if asked.load(Ordering::Acquire) {
+        std::future::pending::<()>().await;
+    }
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {

@@ -69,7 +69,7 @@ pub(super) fn replay(bytes: &[u8]) -> Result<(Vec<Change>, usize), usize> {
 pub(super) struct Journal {
     file: File,
     length: u64,
-    /// A write went wrong and could not be taken back: nothing can be promised any more.
+    /// A write went wrong and could not be taken back yet: until it is, nothing can be promised.
     broken: bool,
 }
 
@@ -99,7 +99,8 @@ impl Journal {
     /// Appends a line and syncs it. On an error the file is as it was before.
     pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
         if self.broken {
-            return Err(io::Error::other("an earlier write failed and was not taken back"));
+            self.cut(self.length)?;
+            self.broken = false;
         }
         let written = self.file.write_all(line).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
@@ -117,26 +118,33 @@ impl Journal {
 
     fn cut(&mut self, length: u64) -> io::Result<()> {
         self.file.set_len(length)?;
-        self.file.seek(SeekFrom::Start(length))?;
-        self.file.sync_data()?;
+        // From here on the file has this length, whatever comes next.
         self.length = length;
-        Ok(())
+        self.file.seek(SeekFrom::Start(length))?;
+        self.file.sync_data()
     }
 }
 
-/// Writes a file so that a crash leaves the old one or the new one, never a part.
+/// Writes a file so that a crash leaves the old one or the new one, never a part. On a disk that
+/// is full nothing is left of the new one: it would take the room that the journal needs.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8], secret: bool) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-
     let temporary = path.with_extension("tmp");
-    let mode = if secret { 0o600 } else { 0o644 };
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
+    let written = write_synced(&temporary, bytes, secret)
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .inspect_err(|_| drop(std::fs::remove_file(&temporary)));
+    written?;
     let folder = path.parent().unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
+}
+
+fn write_synced(path: &Path, bytes: &[u8], secret: bool) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let mode = if secret { 0o600 } else { 0o644 };
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 #[cfg(test)]

@@ -1,98 +1,52 @@
-//! The program is killed at any moment, and every change that it answered is there again.
+//! The program is killed at any moment, or its disk is full: every change that it answered is there
+//! again, and no other.
 
-use std::io::{BufRead as _, BufReader};
+use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::Request;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 
-use crate::scene::{Cluster, WORLD};
+use crate::program::{Program, furnish, operate};
 
-struct Program {
-    child: Child,
-    admin: String,
+async fn note(program: &Program, name: &str, value: &Value) -> (u16, Value) {
+    let body = json!({ "value": value });
+    program.operate("PUT", &format!("/notes/{name}"), &body).await.unwrap()
 }
 
-impl Program {
-    #[expect(clippy::disallowed_methods, reason = "it is killed, which crates/process never does")]
-    fn start(folder: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_google-emulator"))
-            .args(["gateway", "--listen=127.0.0.1:0", "--sql-listen=127.0.0.1:0"])
-            .args(["--admin-listen=127.0.0.1:0", "--proxy-listen=127.0.0.1:0"])
-            .arg("--world")
-            .arg(folder.join("world.yaml"))
-            .arg("--kubernetes-jwks")
-            .arg(folder.join("jwks.json"))
-            .arg("--state")
-            .arg(folder.join("state"))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut admin = String::new();
-        for line in BufReader::new(child.stderr.take().unwrap()).lines() {
-            let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            let address = line["resource"].as_str().unwrap_or_default().to_owned();
-            match line["surface"].as_str() {
-                Some("admin") => admin = address,
-                Some("gateway") => break,
-                _ => {}
-            }
-        }
-        assert!(!admin.is_empty(), "the program said no address");
-        Self { child, admin }
-    }
+async fn noted(program: &Program, name: &str) -> Value {
+    let (status, body) =
+        program.operate("GET", &format!("/notes/{name}"), &Value::Null).await.unwrap();
+    assert_eq!(status, 200);
+    body["value"].clone()
 }
 
-/// Killed with SIGKILL, also when a check fails.
-impl Drop for Program {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// A request to the admin port; nothing when the program is dead.
-async fn ask(admin: &str, method: &str, path: &str, body: &Value) -> Option<Value> {
-    let stream = TcpStream::connect(admin).await.ok()?;
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.ok()?;
-    tokio::spawn(connection);
-    let request = Request::builder().method(method).uri(path).header("host", "admin");
-    let request = request.body(Full::<Bytes>::from(body.to_string())).unwrap();
-    let response = sender.send_request(request).await.ok()?;
-    assert_eq!(response.status(), 200);
-    let bytes = response.into_body().collect().await.ok()?.to_bytes();
-    serde_json::from_slice(&bytes).ok()
+fn length(folder: &Path, file: &str) -> u64 {
+    fs::metadata(folder.join("state").join(file)).unwrap().len()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_that_was_answered_survives_a_kill_at_any_moment() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("world.yaml"), WORLD).unwrap();
-    let jwks = Cluster::new().jwks().to_string();
-    std::fs::write(folder.path().join("jwks.json"), jwks).unwrap();
+    furnish(folder.path());
     let mut answered = 0_u64;
     let mut authority: Option<Value> = None;
     for round in 0..12_u64 {
         let program = Program::start(folder.path());
-        let found = ask(&program.admin, "GET", "/notes/count", &Value::Null).await.unwrap();
-        let found = found["value"].as_u64().unwrap_or(0);
+        let found = noted(&program, "count").await.as_u64().unwrap_or(0);
         // A change whose answer was lost may be there; one that was answered must be.
         assert!(found >= answered, "round {round}: {found} of {answered}");
         assert!(found <= answered + 1, "round {round}: {found} of {answered}");
-        let ca = ask(&program.admin, "GET", "/authority", &Value::Null).await.unwrap();
+        let (_, ca) = program.operate("GET", "/authority", &Value::Null).await.unwrap();
         assert_eq!(*authority.get_or_insert_with(|| ca.clone()), ca);
         let admin = program.admin.clone();
         let writer = tokio::spawn(async move {
             let mut count = found;
             let put = |value: u64| json!({ "value": value });
-            while ask(&admin, "PUT", "/notes/count", &put(count + 1)).await.is_some() {
+            while let Some((status, _)) =
+                operate(&admin, "PUT", "/notes/count", &put(count + 1)).await
+            {
+                assert_eq!(status, 200);
                 count += 1;
             }
             count
@@ -103,4 +57,59 @@ async fn every_change_that_was_answered_survives_a_kill_at_any_moment() {
         answered = writer.await.unwrap();
     }
     assert!(answered > 0, "nothing was written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_finds_the_disk_full_is_refused_and_the_next_one_finds_room() {
+    let folder = tempfile::tempdir().unwrap();
+    furnish(folder.path());
+    let program = Program::start(folder.path());
+    assert_eq!(note(&program, "count", &json!(1)).await.0, 200);
+    let before = length(folder.path(), "journal");
+    // Not even a whole line, so that there is something to take back.
+    program.limit_files(Some(before + 10));
+    for _ in 0..2 {
+        let (status, answer) = note(&program, "count", &json!(2)).await;
+        assert_eq!((status, &answer["error"]["status"]), (503, &json!("UNAVAILABLE")), "{answer}");
+        assert_eq!(noted(&program, "count").await, 1);
+        assert_eq!(length(folder.path(), "journal"), before);
+    }
+    // What changes nothing is served.
+    let (status, _) = program.get("cloudresourcemanager.googleapis.com/v1/projects/local").await;
+    assert_eq!(status, 200);
+    program.limit_files(None);
+    assert_eq!(note(&program, "count", &json!(3)).await.0, 200);
+    assert_eq!(noted(&program, "count").await, 3);
+    drop(program);
+    let again = Program::start(folder.path());
+    assert_eq!(noted(&again, "count").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_finds_no_room_leaves_the_room_to_the_journal() {
+    const SNAPSHOT_AFTER: u64 = 4 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    furnish(folder.path());
+    let program = Program::start(folder.path());
+    let (fresh, long) = (length(folder.path(), "snapshot"), json!("x".repeat(1_000_000)));
+    for name in ["a", "b", "c", "d"] {
+        assert_eq!(note(&program, name, &long).await.0, 200);
+    }
+    // The journal becomes long enough for a snapshot, which would be longer still.
+    let last = json!("x".repeat(300_000));
+    let limit = length(folder.path(), "journal") + 300_000 + 500;
+    assert!(fresh > 500 && limit > SNAPSHOT_AFTER);
+    program.limit_files(Some(limit));
+    assert_eq!(note(&program, "e", &last).await.0, 200);
+    let journal = length(folder.path(), "journal");
+    assert!(journal > SNAPSHOT_AFTER && length(folder.path(), "snapshot") == fresh);
+    assert!(!folder.path().join("state/snapshot.tmp").exists());
+    assert_eq!(note(&program, "f", &json!(5)).await.0, 200);
+    assert!(length(folder.path(), "journal") > journal);
+    program.limit_files(None);
+    assert_eq!(note(&program, "f", &json!(6)).await.0, 200);
+    assert_eq!(length(folder.path(), "journal"), 0);
+    drop(program);
+    let again = Program::start(folder.path());
+    assert_eq!((noted(&again, "d").await, noted(&again, "f").await), (long, json!(6)));
 }

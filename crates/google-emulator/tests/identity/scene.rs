@@ -111,7 +111,7 @@ pub(crate) struct Scene {
     pub(crate) gateway: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) proxy: SocketAddr,
-    connector: TlsConnector,
+    pub(crate) connector: TlsConnector,
     _folder: TempDir,
 }
 
@@ -217,7 +217,7 @@ impl Scene {
     }
 
     /// One request over HTTP/2.
-    pub(crate) async fn send_h2(&self, url: &str) -> Answer {
+    pub(crate) async fn send_h2(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
         let (host, _) = url.split_once('/').unwrap();
         let connector = connector(self.cloud.pki.certificate_pem(), &[b"h2"]);
         let stream = TcpStream::connect(self.gateway).await.unwrap();
@@ -228,7 +228,11 @@ impl Scene {
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
         let (mut sender, connection) = handshake.await.unwrap();
         tokio::spawn(connection);
-        let request = Request::get(format!("https://{url}")).body(Full::<Bytes>::default());
+        let mut request = Request::get(format!("https://{url}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::<Bytes>::default());
         read(sender.send_request(request.unwrap()).await.unwrap()).await.unwrap()
     }
 }
@@ -270,10 +274,18 @@ impl TimeProvider for Fixed {
 }
 
 pub(crate) fn connector(certificate_pem: &str, protocols: &[&[u8]]) -> TlsConnector {
+    connector_at(certificate_pem, protocols, Arc::new(Fixed))
+}
+
+pub(crate) fn connector_at(
+    certificate_pem: &str,
+    protocols: &[&[u8]],
+    time: Arc<dyn TimeProvider>,
+) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(certificate_pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_details(provider, Arc::new(Fixed))
+    let mut config = ClientConfig::builder_with_details(provider, time)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)

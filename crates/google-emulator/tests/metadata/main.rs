@@ -326,3 +326,37 @@ async fn connections_that_say_nothing_do_not_keep_others_out() {
     assert_eq!(it.get(ANNOTATED, TOKEN).await.status, 200);
     assert!(started.elapsed() < Duration::from_secs(5));
 }
+
+/// Nobody waits here: the time is the test's own.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_never_finished_is_sent_away() {
+    let it = Fixture::start().await;
+    let minute = Duration::from_secs(61);
+    let head = format!("GET {TOKEN} HTTP/1.1\r\nX: {}", "x".repeat(900));
+    for (port, bytes) in
+        [(it.metadata, ""), (it.metadata, &head), (it.admin, ""), (it.admin, &head)]
+    {
+        let client = tokio::net::TcpStream::connect(port).await.unwrap();
+        let began = tokio::time::Instant::now();
+        let (mut from, mut to) = client.into_split();
+        let dribble = async {
+            for byte in bytes.as_bytes() {
+                if to.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep_until(tokio::time::Instant::now() + Duration::from_secs(3))
+                    .await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut heard = Vec::new();
+        let ended = tokio::time::timeout(10 * minute, async {
+            tokio::select! {
+                () = dribble => {}
+                _ = from.read_to_end(&mut heard) => {}
+            }
+        });
+        assert!(ended.await.is_ok(), "{bytes:.20} was kept for ever");
+        assert!(began.elapsed() <= minute + Duration::from_secs(11), "{:?}", began.elapsed());
+    }
+}
