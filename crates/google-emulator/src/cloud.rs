@@ -13,7 +13,7 @@ use crate::key_source::KeySource;
 use crate::log::{Entry, Log};
 use crate::pki::{Pki, PkiError};
 use crate::sql_port::{Sql, Superuser};
-use crate::state::{State, Store, StoreError, fresh};
+use crate::state::{REVOKED_UNTIL_US, State, Store, StoreError, fresh};
 use crate::surface::storage;
 use crate::token::{AccessToken, Refusal, Tokens};
 use crate::world::World;
@@ -175,7 +175,7 @@ impl Cloud {
 /// one principal's, are revoked.
 pub(crate) fn revoked_until(principal: Option<&Principal>) -> String {
     match principal {
-        None => "tokens_revoked_until_us".to_owned(),
-        Some(principal) => format!("tokens_revoked_until_us/{principal}"),
+        None => REVOKED_UNTIL_US.to_owned(),
+        Some(principal) => format!("{REVOKED_UNTIL_US}/{principal}"),
     }
 }

@@ -18,6 +18,9 @@ pub use self::table::Table;
 
 use self::table::Stored;
 
+/// What the names of the settings begin with that say until when tokens are revoked.
+pub(crate) const REVOKED_UNTIL_US: &str = "tokens_revoked_until_us";
+
 /// Everything that survives a restart.
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -73,7 +76,8 @@ impl State {
     }
 
     /// Goes back to a fresh state. Keys, authorities and what they signed stay: clients trust them,
-    /// and nobody takes a certificate back before its hour is over.
+    /// and nobody takes a certificate back before its hour is over. What was taken back stays so:
+    /// no token comes to life again.
     pub fn reset_to(&mut self, fresh: &Self) {
         self.services.replace_with(&fresh.services);
         self.accounts.replace_with(&fresh.accounts);
@@ -83,14 +87,18 @@ impl State {
         self.databases.replace_with(&fresh.databases);
         self.users.replace_with(&fresh.users);
         self.operations.replace_with(&fresh.operations);
-        self.revoked.replace_with(&fresh.revoked);
         self.documents.replace_with(&fresh.documents);
         // A number that was given stays given.
         let number = self
             .next_number()
             .max(fresh.settings.get("next_number").and_then(Value::as_u64).unwrap_or(0));
+        let revoked = self.settings.prefix(REVOKED_UNTIL_US);
+        let revoked: Vec<_> = revoked.map(|(key, until)| (key.to_owned(), until.clone())).collect();
         self.settings.replace_with(&fresh.settings);
         self.settings.insert("next_number", Value::from(number));
+        for (key, until_us) in revoked {
+            self.settings.insert(key, until_us);
+        }
     }
 
     fn tables_mut(&mut self) -> [(&'static str, &mut dyn Stored); 14] {
