@@ -24,7 +24,7 @@ const BOUNDARY: &str = "batch_mlflow-gke-emulated-answer";
 #[derive(Debug, PartialEq, Eq)]
 struct Part {
     id: String,
-    method: String,
+    method: Method,
     target: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
@@ -60,9 +60,8 @@ impl Asked {
         let Ok(uri) = part.target.parse::<Uri>() else {
             return refuse(&Failure::invalid("Malformed call in a batch."));
         };
-        let method = Method::from_bytes(part.method.as_bytes()).unwrap_or_default();
         let call =
-            classify(method.as_str(), &self.host, uri.path(), uri.query().unwrap_or_default());
+            classify(part.method.as_str(), &self.host, uri.path(), uri.query().unwrap_or_default());
         let call = match call {
             Ok(call) => call,
             Err((_, failure)) => return refuse(&failure),
@@ -71,7 +70,7 @@ impl Asked {
             return refuse(&Failure::not_implemented("uploads, downloads and batches in a batch"));
         }
         let mut inner = self.parts.clone();
-        (inner.method, inner.uri) = (method, uri);
+        (inner.method, inner.uri) = (part.method, uri);
         inner.headers = HeaderMap::new();
         if let Some(value) = self.parts.headers.get(AUTHORIZATION) {
             inner.headers.insert(AUTHORIZATION, value.clone());
@@ -143,7 +142,8 @@ fn part_of(bytes: &[u8]) -> Option<Part> {
     let outer = headers(&mut lines)?;
     let (line, _) = lines.next_line()?;
     let mut words = std::str::from_utf8(line).ok()?.split(' ');
-    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let method = Method::from_bytes(words.next()?.as_bytes()).ok()?;
+    let target = words.next()?.to_owned();
     let headers = headers(&mut lines)?;
     let body = lines.0.strip_suffix(b"\n").unwrap_or(lines.0);
     let body = body.strip_suffix(b"\r").unwrap_or(body).to_vec();
@@ -211,6 +211,7 @@ mod tests {
         assert_eq!(parse(KIND, b"--===1==\r\n\r\nGET /x HTTP/1.1\r\n"), None);
         assert_eq!(parse("text/plain", b""), None);
         assert_eq!(parse(KIND, b""), None);
+        assert_eq!(parse(KIND, b"--===1==\n\nG\x01T /x HTTP/1.1\n\n--===1==--"), None);
     }
 
     proptest! {
