@@ -25,6 +25,9 @@ pub enum NotMultipart {
 pub struct FirstPart {
     delimiter: Vec<u8>,
     seen: Vec<u8>,
+    /// The line that is looked at does not end before here: whoever sends a byte at a time must not
+    /// have it read from its start with each of them.
+    searched: usize,
     state: State,
 }
 
@@ -48,7 +51,8 @@ impl FirstPart {
     pub fn new(content_type: &str) -> Result<Self, NotMultipart> {
         let boundary = boundary(content_type).ok_or(NotMultipart::NoBoundary)?;
         let delimiter = [b"--", boundary.as_bytes()].concat();
-        Ok(Self { delimiter, seen: Vec::new(), state: State::Boundary { line: 0 } })
+        let state = State::Boundary { line: 0 };
+        Ok(Self { delimiter, seen: Vec::new(), searched: 0, state })
     }
 
     /// Takes the next bytes; true as soon as the first part is complete.
@@ -63,6 +67,7 @@ impl FirstPart {
                 return Ok(true);
             }
         }
+        self.searched = self.seen.len();
         if self.seen.len() > FIRST_PART_MAX {
             return Err(NotMultipart::TooLarge);
         }
@@ -94,9 +99,11 @@ impl FirstPart {
             State::Boundary { line } | State::Headers { line } | State::Body { line, .. } => line,
             State::Found { .. } => return Ok(None),
         };
-        let Some(length) = self.seen[line..].iter().position(|it| *it == b'\n') else {
+        let from = line.max(self.searched);
+        let Some(found) = self.seen[from..].iter().position(|it| *it == b'\n') else {
             return Ok(None);
         };
+        let length = from - line + found;
         // A part that ends over the limit is refused however the body is cut into chunks.
         if line + length > FIRST_PART_MAX {
             return Err(NotMultipart::TooLarge);
