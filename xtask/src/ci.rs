@@ -30,6 +30,8 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()
     sh.change_dir(&context.root);
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     check(context, "format", cmd!(sh, "{cargo} fmt --all --check"))?;
+    let fuzz = "fuzz/Cargo.toml";
+    check(context, "format of the fuzzer", cmd!(sh, "{cargo} fmt --check --manifest-path={fuzz}"))?;
     let (package, version, program) = SHEAR;
     let shear = python::obtain_tool(&context.builder, package, version, program)?;
     check(context, "unused dependencies", cmd!(sh, "{shear} --locked"))?;

@@ -15,6 +15,7 @@ mod diff;
 mod doctor;
 mod e2e;
 mod exit;
+mod fuzz;
 mod google;
 mod images;
 mod logs;
@@ -72,6 +73,7 @@ enum Command {
     E2e(e2e::Arguments),
     Ci(ci::Arguments),
     Bench(bench::Arguments),
+    Fuzz(fuzz::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
         Command::E2e(arguments) => e2e::run(&context, &arguments),
         Command::Test(arguments) => test::run(&context, &arguments),
         Command::Bench(arguments) => bench::run(&context, &arguments),
+        Command::Fuzz(arguments) => fuzz::run(&context, &arguments),
         Command::Ci(arguments) => ci::run(&context, &arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };

@@ -9,7 +9,7 @@ const FUNCTION_LINES: usize = 70;
 const FILE_LINES: usize = 400;
 
 /// Which workspace crates each crate may use. A new edge is a decision: write it down in docs/adr.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("crates/cluster", &["events", "process"]),
     ("crates/events", &[]),
     ("crates/google-emulator", &["iam", "process", "watch"]),
@@ -20,6 +20,7 @@ const EDGES: [(&str, &[&str]); 13] = [
     ("crates/report", &["events"]),
     ("crates/rollout", &["manifests"]),
     ("crates/runtime-wrapper", &[]),
+    ("fuzz", &["google-emulator", "iam"]),
     ("crates/watch", &[]),
     ("tests", &["health", "process"]),
     (

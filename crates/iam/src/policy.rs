@@ -48,8 +48,8 @@ pub struct Binding {
 const CONDITIONAL: i32 = 3;
 
 impl Policy {
-    /// A policy from a trusted place, such as a journal: nothing is checked, and what
-    /// [`Policy::check`] would refuse grants nothing.
+    /// A policy from a trusted place, such as a journal: nothing is checked. A role, a member or a
+    /// condition that cannot be read grants nothing.
     pub fn new(etag: impl Into<String>, bindings: Vec<Binding>) -> Self {
         let conditional = bindings.iter().any(|it| it.condition.is_some());
         let version = if conditional { CONDITIONAL } else { 1 };
