@@ -89,7 +89,7 @@ fn what_is_wrong_with_cloud_sql_is_told_in_googles_words_and_heals() -> anyhow::
 fn ask(scene: &Scene, deed: &str) -> anyhow::Result<Seen> {
     let mut seen = run_script(scene, SCRIPT, deed)?;
     let selector = "app=mlflow-cloudsql-proxy";
-    let logs = ["logs", "--env", ENVIRONMENT, "--selector", selector, "--tail", "12"];
+    let logs = ["logs", "--env", ENVIRONMENT, "--selector", selector, "--tail", "100"];
     seen.log = scene.run(&logs)?.expect(0).context("read the proxy's log")?.stdout;
     Ok(seen)
 }
