@@ -45,10 +45,10 @@ pub(crate) fn genuine_ones_are_believed() {
 
 /// Sealed with the key that [`cloud`] has; nothing but itself is like it.
 const GENUINE_ACCESS_TOKEN: &str = concat!(
-    "ya29.Um8PByHWdntUIsiZsEtsbSwfqSEI1RE20t6HgV4jLkH54nDMAFFzgZR1kZ93fOuy-QBsgJ5LS0MVbF_",
-    "8ID1zRQ_ugfnLTUX30GFE30eclHBiLFQTRCEtaoJJQORpI7B0I9X5zzolXVnsqyPXmitvOWccH6mihJ4SYax",
-    "pER75Zi3kZP5GldtsA8GmBCBUFoVVL2Qn_c71jH7Sn81OyxC5VCjCiSLOy5j_ovtzFu9JiLw3qyLgJunItL2",
-    "tCPDnvUBcNEiPtDneE-AlP1WNGg",
+    "ya29.KAUfPx_Z5B-R-Ps6616YJxcABTd7NqmnVN1uTyYTlOsNqmqUI0lD4FQXIZxs-WzB7PL0t2XT0gTQYgo",
+    "XyJETDvlmUK1ciPal9DekL185ynJtgmQguZA_fS6F0ESRWvP8ZQdfe8OiTn9fz5VzaPMrN4e9gQ9eI76Ern3",
+    "PNF-3mg6uvwCU7Jl7N_P1NRtkmwI9jjGPcmPM4AWa-4ZK5Lg0NNtrdfL3W4UAvDLoVzTozgGgut_tyu20pe8",
+    "GiuhPcIMYQVYuLSiqt0W5wRWidoeGzoRKluIjEg",
 );
 
 fn access_token(text: &str) {
