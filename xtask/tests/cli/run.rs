@@ -34,9 +34,10 @@ impl Xtask {
         self
     }
 
-    /// Runs as another user; only root can do that.
+    /// Runs as another user; only root can do that. It begins where everybody may be: the test's own
+    /// folder may be in root's home.
     pub(crate) fn by_user(mut self, id: u32) -> Self {
-        self.0.uid(id).gid(id);
+        self.0.uid(id).gid(id).current_dir("/");
         self
     }
 
