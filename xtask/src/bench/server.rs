@@ -56,7 +56,11 @@ async fn successor(client: &kube::Client, old: &str) {
 fn is_successor(pod: &Value, old: &str) -> bool {
     let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
     let is_ready = |it: &Value| it["type"] == "Ready" && it["status"] == "True";
-    pod["metadata"]["name"] != old && conditions.is_some_and(|all| all.iter().any(is_ready))
+    // The pod of the run before serves for a while after its deletion.
+    let metadata = &pod["metadata"];
+    metadata["name"] != old
+        && metadata["deletionTimestamp"].is_null()
+        && conditions.is_some_and(|all| all.iter().any(is_ready))
 }
 
 async fn serving_pod(client: &kube::Client) -> anyhow::Result<String> {
