@@ -15,7 +15,7 @@ use serde::Deserialize;
 use wrong::{Original, Wrong};
 
 /// How long a wrong may take to be noticed.
-const DENIED_LIMIT: Duration = Duration::from_secs(30);
+const DENIED_LIMIT: Duration = Duration::from_mins(1);
 
 /// A row of the matrix.
 struct Denial {
@@ -30,6 +30,8 @@ struct Denial {
     /// Whether they have to start anew once more to notice that it is right. The others heal by
     /// themselves.
     is_sticky: bool,
+    /// Whether it passes by itself, so that it has to happen again until it is told as it should be.
+    is_fleeting: bool,
     /// Google's words, as a client that starts now gets them.
     client: &'static str,
     /// What MLflow answers its user meanwhile: the status, and words of the body.
@@ -89,9 +91,7 @@ fn denied(
     row: &Denial,
     ask: &impl Fn(&str) -> anyhow::Result<Seen>,
 ) -> anyhow::Result<()> {
-    for wrong in row.wrong {
-        wrong.happen(scene, cloud).with_context(|| format!("{wrong:?}"))?;
-    }
+    happen(scene, cloud, row)?;
     if let Some(labels) = row.restarts {
         restart(scene, labels)?;
     }
@@ -110,7 +110,17 @@ fn denied(
             Instant::now() < deadline,
             "client as told: {client_saw}, user: {user_saw}, {seen:?}"
         );
+        if row.is_fleeting {
+            happen(scene, cloud, row)?;
+        }
     }
+}
+
+fn happen(scene: &Scene, cloud: &Cloud<'_>, row: &Denial) -> anyhow::Result<()> {
+    for wrong in row.wrong {
+        wrong.happen(scene, cloud).with_context(|| format!("{wrong:?}"))?;
+    }
+    Ok(())
 }
 
 /// Asks until all is well again: clients try again in their own time.

@@ -145,6 +145,8 @@ impl Suite<'_> {
         let builder = &context.builder;
         let xtask = std::env::current_exe().context("cannot tell where xtask is")?;
         let mut variables = vec![
+            // An error of a test says what it is of; thirty frames below it hide that.
+            ("RUST_LIB_BACKTRACE".to_owned(), "0".to_owned()),
             ("MLFLOW_GKE_XTASK".to_owned(), path(&xtask)?),
             ("MLFLOW_GKE_CLUSTER".to_owned(), TEST_CLUSTER.to_owned()),
             ("MLFLOW_GKE_CACHE".to_owned(), path(builder.cache.root())?),

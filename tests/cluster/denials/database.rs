@@ -15,6 +15,7 @@ const ROW: Denial = Denial {
     deed: "SELECT 1",
     restarts: None,
     is_sticky: false,
+    is_fleeting: false,
     client: "",
     user: (503, "TEMPORARILY_UNAVAILABLE"),
     remedy: "",
@@ -60,6 +61,9 @@ pub(super) const ROWS: [Denial; 7] = [
     Denial {
         name: "the ephemeral certificate has expired",
         remedy: "nothing: the proxy fetches a new one for the next connection",
+        // The proxy tells of whichever of its two directions ends first. When it is the one that
+        // writes, which is every other time, it says `use of closed network connection`.
+        is_fleeting: true,
         wrong: &[Wrong::CertificatesExpired],
         client: "remote error: tls: expired certificate",
         user: (200, "experiments"),

@@ -22,6 +22,7 @@ const ROW: Denial = Denial {
     deed: "write",
     restarts: None,
     is_sticky: false,
+    is_fleeting: false,
     client: "",
     user: (500, "Internal Server Error"),
     remedy: GRANT,
