@@ -7,11 +7,12 @@ use std::time::Duration;
 use events::Log;
 use process::{Call, Line, cmd};
 
+use crate::addons;
 use crate::builder::Builder;
 use crate::docker::{self, Container};
 use crate::error::Error;
-use crate::image::{self, Built};
-use crate::kubectl::render;
+use crate::image::Built;
+use crate::kubectl::kubectl;
 use crate::node;
 use crate::poll;
 use crate::program::{self, shell};
@@ -96,7 +97,22 @@ impl Cluster {
     /// A part could not be built, kind failed, or a cluster of that name is not ours.
     pub fn up(&self, builder: &Builder, images: &[Built]) -> Result<Up, Error> {
         let _lock = builder.cache.lock_name(&builder.log, &format!("cluster-{}", self.name))?;
-        let up = match self.state()? {
+        // What both sides below need is there before they begin.
+        kubectl(builder)?;
+        let (up, addons) = std::thread::scope(|scope| {
+            let rendering = scope.spawn(|| addons::render_all(builder));
+            let up = self.ensure(builder, images)?;
+            let addons = rendering.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok::<_, Error>((up, addons?))
+        })?;
+        self.load(&builder.log, images)?;
+        self.apply_addons(&builder.log, addons)?;
+        Ok(up)
+    }
+
+    /// Brings the bare cluster up.
+    fn ensure(&self, builder: &Builder, images: &[Built]) -> Result<Up, Error> {
+        Ok(match self.state()? {
             State::Foreign { image } => {
                 return Err(Error::ForeignCluster { name: self.name.clone(), image });
             }
@@ -118,10 +134,7 @@ impl Cluster {
                 self.create(builder, images)?;
                 Up::Created
             }
-        };
-        self.load(&builder.log, images)?;
-        self.apply_addons(builder)?;
-        Ok(up)
+        })
     }
 
     /// Takes the cluster away, with its volumes. Returns whether there was one.
@@ -192,7 +205,9 @@ impl Cluster {
 
     fn import(&self, built: &Built) -> Result<(), Error> {
         let archive = format!("{IMAGES_IN_NODE}/{}/{}/image.tar", built.name, built.tag);
-        let command = ["ctr", "--namespace=k8s.io", "images", "import", archive.as_str()];
+        // Through the transfer service, ctr's default, the bytes take more than twice as long.
+        let command =
+            ["ctr", "--namespace=k8s.io", "images", "import", "--local", archive.as_str()];
         docker::exec(&self.node(), &command, NODE_LIMIT)?;
         Ok(())
     }
@@ -330,23 +345,12 @@ impl Cluster {
     }
 
     /// Applies DNS and the emulated Google Cloud with the node's own kubectl.
-    fn apply_addons(&self, builder: &Builder) -> Result<(), Error> {
-        let mut manifests = String::new();
-        for folder in ["deploy/cluster/addons", "deploy/cluster/google"] {
-            manifests.push_str(&render(builder, &builder.root.join(folder))?);
-            manifests.push_str("\n---\n");
-        }
-        for image in &image::IMAGES {
-            let tag = image.tag(&builder.root)?;
-            let (by_hand, by_content) =
-                (image::reference(image.name, "dev"), image::reference(image.name, &tag));
-            manifests = manifests.replace(&by_hand, &by_content);
-        }
+    fn apply_addons(&self, log: &Log, manifests: String) -> Result<(), Error> {
         let applied = self.folder.join("addons.yaml");
         if std::fs::read_to_string(&applied).is_ok_and(|it| it == manifests) {
             return Ok(());
         }
-        let step = builder.log.step("cluster-addons", "apply DNS and the emulated Google Cloud");
+        let step = log.step("cluster-addons", "apply DNS and the emulated Google Cloud");
         let command = [
             "kubectl",
             "--kubeconfig=/etc/kubernetes/admin.conf",

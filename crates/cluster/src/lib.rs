@@ -6,6 +6,7 @@
 //! What was built is in a [`Cache`] outside the checkout, by the hash of what it was built from.
 //! A cluster is known to be ours by its node's image; any other is left alone.
 
+mod addons;
 pub mod base;
 mod builder;
 mod cache;
