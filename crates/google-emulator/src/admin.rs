@@ -88,7 +88,7 @@ async fn route(cloud: &Arc<Cloud>, request: Request<Body>) -> Result<Response<Bo
         }
         (&Method::POST, ["sql", project, instance, deed]) => {
             let asked = body::request(body).await?;
-            sql_port::operate(cloud, &format!("{project}/{instance}"), deed, &asked)
+            sql_port::operate(cloud, &format!("{project}/{instance}"), deed, &asked).await
         }
         _ => Err(Error::not_found(format!("{} {}", parts.method, parts.uri.path()))),
     }

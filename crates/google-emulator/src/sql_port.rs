@@ -5,6 +5,7 @@
 //! port that it is reached on, or by the address, when several instances share a port.
 
 pub mod authority;
+mod disk;
 mod door;
 pub mod gate;
 mod login;
@@ -74,11 +75,12 @@ pub struct Asked {
 
 /// Does what the admin port is asked for: `close` drops the connections of an instance and refuses
 /// new ones for some seconds, `open` ends that, `expire-certificates` ends every ephemeral
-/// certificate as if its hour were over.
+/// certificate as if its hour were over, `fill-disk` leaves no space for what is written, `free-disk`
+/// ends that.
 ///
 /// # Errors
-/// 404 when there is no such instance or no such deed.
-pub fn operate(
+/// 404 when there is no such instance or no such deed; 503 when its PostgreSQL is away.
+pub async fn operate(
     cloud: &Cloud,
     key: &str,
     deed: &str,
@@ -93,6 +95,8 @@ pub fn operate(
         "close" => gate.close_for(Duration::from_secs(asked.seconds.min(3600))),
         "open" => gate.reopen(),
         "expire-certificates" => expired = expire_certificates(cloud, key)?,
+        "fill-disk" => disk::set_full(cloud, key, true).await?,
+        "free-disk" => disk::set_full(cloud, key, false).await?,
         _ => return Err(Error::not_found(format!("`{deed}` is not known"))),
     }
     Ok(body::ok(&json!({ "expired": expired })))

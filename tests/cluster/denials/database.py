@@ -7,7 +7,7 @@ import urllib.request
 
 import psycopg2
 
-RUNS = "http://localhost:5000/api/2.0/mlflow/experiments/search?max_results=1"
+EXPERIMENTS = "http://localhost:5000/api/2.0/mlflow/experiments"
 
 
 def client(statement: str) -> None:
@@ -18,21 +18,27 @@ def client(statement: str) -> None:
     connection.close()
 
 
-def user() -> tuple[int, str]:
+def user(statement: str) -> tuple[int, str]:
+    request = urllib.request.Request(f"{EXPERIMENTS}/search?max_results=1")
+    if statement.startswith("UPDATE"):
+        tag = {"experiment_id": "0", "key": "denials", "value": "tried"}
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{EXPERIMENTS}/set-experiment-tag", json.dumps(tag).encode(), headers)
     try:
-        with urllib.request.urlopen(RUNS, timeout=100) as answer:
+        with urllib.request.urlopen(request, timeout=100) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
 
 
 def main() -> None:
+    statement = sys.argv[1]
     try:
-        client(sys.argv[1])
+        client(statement)
         said = "well"
     except psycopg2.Error as error:
         said = f"{type(error).__name__}: {error}"
-    status, body = user()
+    status, body = user(statement)
     print(json.dumps({"client": said, "status": status, "body": body}))
 
 

@@ -21,7 +21,7 @@ const ROW: Denial = Denial {
     remedy: "",
 };
 
-pub(super) const ROWS: [Denial; 7] = [
+pub(super) const ROWS: [Denial; 8] = [
     Denial {
         name: "cloudsql.client is missing",
         remedy: "grant `roles/cloudsql.client` on the project to the proxy's account",
@@ -74,6 +74,15 @@ pub(super) const ROWS: [Denial; 7] = [
         remedy: "`gcloud sql users create mlflow-cloudsql@PROJECT.iam --instance=NAME --type=cloud_iam_service_account`",
         wrong: &[Wrong::NoDatabaseUser],
         client: "fe_sendauth: no password supplied",
+        ..ROW
+    },
+    Denial {
+        name: "the disk of the instance is full",
+        remedy: "`gcloud sql instances patch NAME --storage-size=GB`",
+        wrong: &[Wrong::FullDisk],
+        // It changes no row, and would have to write if it did.
+        deed: "UPDATE experiments SET name = name WHERE false",
+        client: "No space left on device",
         ..ROW
     },
 ];

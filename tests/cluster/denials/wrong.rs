@@ -49,6 +49,8 @@ pub(super) enum Wrong {
     Disconnected,
     /// The database does not know the proxy's account.
     NoDatabaseUser,
+    /// The instance has no space for what is written.
+    FullDisk,
 }
 
 impl Wrong {
@@ -87,6 +89,7 @@ impl Wrong {
                 disconnect(cloud)
             }
             Self::Disconnected => disconnect(cloud),
+            Self::FullDisk => cloud.operate(&sql("fill-disk"), &json!({})),
             Self::NoDatabaseUser => {
                 let url = format!("{}?name={DATABASE_USER}", users());
                 cloud.do_it("DELETE", &url, &Value::Null)?;
@@ -127,6 +130,7 @@ impl Original {
             Wrong::TokensEnded => cloud.forget_tokens(),
             Wrong::Instance(_) => connect_to(scene, cloud, INSTANCE),
             Wrong::NoDatabaseUser => make_database_user(cloud),
+            Wrong::FullDisk => cloud.operate(&sql("free-disk"), &json!({})),
             Wrong::Bucket(name) => cloud.remove_bucket(name),
             Wrong::AnHourLater | Wrong::CertificatesExpired | Wrong::Disconnected => Ok(()),
         }

@@ -7,6 +7,7 @@ Arguments are parts of case names; without any, all run.
 
 import json
 import os
+import re
 import socket
 import ssl
 import struct
@@ -678,6 +679,53 @@ def maintenance_on_demand_is_opened_on_demand(lab):
         equal(proxy.psql("SELECT 1", password="sesame")[0], False)
         lab.admin(f"/sql/{PROJECT}/mlflow/open")
         comes_back(proxy)
+
+
+FULL = r'^ERROR:  could not extend file "base/[0-9]+/[0-9]+": No space left on device\nHINT:  Check free disk space\.'
+
+
+@case
+def a_full_disk_refuses_what_is_written_and_nothing_else(lab):
+    import psycopg2
+
+    secret = password(lab)
+    admin = f"/sql/{PROJECT}/mlflow"
+    with lab.proxy("proxy") as proxy:
+        equal(proxy.psql("CREATE TABLE full_disk (a int); INSERT INTO full_disk VALUES (1), (2)", password=secret)[0], True)
+        lab.admin(f"{admin}/fill-disk")
+        try:
+            for sql in ["INSERT INTO full_disk VALUES (3)", "UPDATE full_disk SET a = 4"]:
+                ok, text = proxy.psql(sql, password=secret)
+                assert not ok and re.search(FULL, text), text
+            ok, text = proxy.psql("CREATE TABLE full_disk_too (a int)", password=secret)
+            inside("No space left on device", text)
+            equal(proxy.psql("DELETE FROM full_disk WHERE a = 2", password=secret), (True, "DELETE 1"))
+            equal(proxy.psql("SELECT a FROM full_disk", password=secret), (True, "1"))
+            where = {"host": "127.0.0.1", "port": proxy.port, "user": "mlflow", "password": secret, "dbname": "mlflow"}
+            with psycopg2.connect(**where) as connection, connection.cursor() as cursor:
+                try:
+                    cursor.execute("INSERT INTO full_disk VALUES (6)")
+                    raise AssertionError("a full disk took a row")
+                except psycopg2.errors.DiskFull as error:
+                    equal(error.pgcode, "53100")
+            connection.close()
+        finally:
+            lab.admin(f"{admin}/free-disk")
+        equal(proxy.psql("INSERT INTO full_disk VALUES (7)", password=secret), (True, "INSERT 0 1"))
+        equal(proxy.psql("DROP TABLE full_disk", password=secret), (True, "DROP TABLE"))
+
+
+@case
+def a_restart_of_the_emulator_frees_the_disk(lab):
+    secret = password(lab)
+    with lab.proxy("proxy") as proxy:
+        equal(proxy.psql("CREATE TABLE freed (a int)", password=secret), (True, "CREATE TABLE"))
+        lab.admin(f"/sql/{PROJECT}/mlflow/fill-disk")
+        lab.emulator.kill()
+        lab.emulator.wait()
+        lab.start_emulator()
+        wait(lambda: proxy.psql("INSERT INTO freed VALUES (1)", password=secret)[0], "the disk has space again")
+        equal(proxy.psql("DROP TABLE freed", password=secret), (True, "DROP TABLE"))
 
 
 @case

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::statement::{self, Name};
 use super::upstream::{Server, SqlError};
-use super::{authority, login, upstream_of};
+use super::{authority, disk, login, upstream_of};
 use crate::cloud::Cloud;
 use crate::error::Error;
 use crate::log::Entry;
@@ -26,8 +26,7 @@ pub(crate) async fn all(cloud: Arc<Cloud>) {
 async fn until_done(cloud: Arc<Cloud>, key: String) {
     let mut said = String::new();
     while cloud.state().instances.contains(&key) {
-        let Err(error) = instance(&cloud, &key, None).await else { return };
-        let why = error.to_string();
+        let Err(why) = renew(&cloud, &key).await else { return };
         // One line per reason, not one per second.
         if why != said {
             let resource = &key;
@@ -42,6 +41,12 @@ async fn until_done(cloud: Arc<Cloud>, key: String) {
         }
         sleep_until(Instant::now() + AGAIN).await;
     }
+}
+
+/// Faults are of memory: whoever begins anew has none.
+async fn renew(cloud: &Cloud, key: &str) -> Result<(), String> {
+    instance(cloud, key, None).await.map_err(|error| error.to_string())?;
+    disk::set_full(cloud, key, false).await.map_err(|error| error.message.clone())
 }
 
 /// Brings one instance up to date; `root` is the password of its user `postgres`.
