@@ -1,6 +1,6 @@
-"""Measures pgbench through the real proxy and the emulated Cloud SQL, beside the real proxy and a plain TLS forwarder.
+"""Measures pgbench through the real proxy and the emulated Cloud SQL, beside the real proxy and plain TLS forwarders.
 
-Both ways end at the same PostgreSQL. Run by `cargo xtask bench google`; the programs are those of cloudsql.py, and
+All ways end at the same PostgreSQL. Run by `cargo xtask bench google`; the programs are those of cloudsql.py, and
 MLFLOW_GKE_TLS_FORWARDER (an example of the emulator).
 """
 
@@ -20,11 +20,12 @@ SECONDS, CLIENTS = 3, 4
 
 
 class Plain:
-    """An Admin API that says yes to everything, for a proxy in front of the forwarder."""
+    """A forwarder, and an Admin API that says yes to everything, for a proxy in front of it."""
 
-    def __init__(self, lab):
-        self.folder = lab.folder / "plain"
+    def __init__(self, lab, name, address, port, is_mutual):
+        self.folder = lab.folder / name
         self.folder.mkdir()
+        self.address, self.port, self.is_mutual = address, port, is_mutual
         self.pair("ca", "/CN=plain CA", None)
         self.pair("server", f"/CN={PROJECT}:mlflow", "ca")
         self.upstream = "127.0.0.1:5433"
@@ -40,6 +41,13 @@ class Plain:
                       "-addext", "basicConstraints=critical,CA:FALSE"]
         run(*words)
 
+    def certify(self, public_key):
+        key, extensions = self.folder / "proxy.pub", self.folder / "proxy.ext"
+        key.write_text(public_key)
+        extensions.write_text("extendedKeyUsage=clientAuth")
+        return run("openssl", "x509", "-new", "-force_pubkey", str(key), "-subj", "/CN=proxy", "-days", "1", "-extfile", str(extensions),
+                   "-CA", self.path("ca.pem"), "-CAkey", self.path("ca.key"))
+
     def serve(self, program):
         plain = self
 
@@ -54,22 +62,22 @@ class Plain:
 
             def do_GET(self):
                 self.answer({"region": REGION, "backendType": "SECOND_GEN", "databaseVersion": "POSTGRES_15",
-                             "ipAddresses": [{"type": "PRIMARY", "ipAddress": "127.0.0.9"}],
+                             "ipAddresses": [{"type": "PRIMARY", "ipAddress": plain.address}],
                              "serverCaCert": {"cert": pathlib.Path(plain.path("ca.pem")).read_text()}})
 
             def do_POST(self):
-                # The forwarder asks for no certificate, so any will do for the proxy to keep.
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self.answer({"ephemeralCert": {"cert": pathlib.Path(plain.path("server.pem")).read_text()}})
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self.answer({"ephemeralCert": {"cert": plain.certify(asked["public_key"])}})
 
             def log_message(self, *_):
                 pass
 
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 8099), Handler)
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         chain = self.path("chain.pem")
         pathlib.Path(chain).write_text("".join(pathlib.Path(self.path(it)).read_text() for it in ("server.pem", "ca.pem")))
-        return subprocess.Popen([program, "127.0.0.9:3307", self.upstream, chain, self.path("server.key")])
+        clients = [self.path("ca.pem")] if self.is_mutual else []
+        return subprocess.Popen([program, f"{self.address}:3307", self.upstream, chain, self.path("server.key"), *clients])
 
 
 def pgbench(lab, port, script):
@@ -86,15 +94,20 @@ def client(lab):
 def main():
     lab = Lab()
     try:
-        # The emulator takes its own address, the forwarder another with the same port.
+        # The emulator takes its own address, the forwarders others with the same port.
         lab.sql_listen = "127.0.0.1:3307"
         lab.start()
         password(lab)
-        lab.processes.append(Plain(lab).serve(os.environ["MLFLOW_GKE_TLS_FORWARDER"]))
+        forwarders = {
+            "TLS forwarder": Plain(lab, "plain", "127.0.0.9", 8099, False),
+            "mutual TLS forwarder": Plain(lab, "mutual", "127.0.0.10", 8100, True),
+        }
         with contextlib.ExitStack() as stack:
-            ours = stack.enter_context(lab.proxy("proxy", port=6543))
-            theirs = stack.enter_context(lab.proxy("proxy", "--sqladmin-api-endpoint", "http://127.0.0.1:8099/", "--token", "any", port=6544))
-            ways = {"emulated Cloud SQL": ours, "TLS forwarder": theirs}
+            ways = {"emulated Cloud SQL": stack.enter_context(lab.proxy("proxy", port=6543))}
+            for port, (way, forwarder) in enumerate(forwarders.items(), 6544):
+                lab.processes.append(forwarder.serve(os.environ["MLFLOW_GKE_TLS_FORWARDER"]))
+                api = f"http://127.0.0.1:{forwarder.port}/"
+                ways[way] = stack.enter_context(lab.proxy("proxy", "--sqladmin-api-endpoint", api, "--token", "any", port=port))
             for way, proxy in ways.items():
                 wait(lambda proxy=proxy: proxy.psql("SELECT 1", password="sesame")[0], way)
             run(*client(lab), "-i", "-q", "-s", "5", "-h", "127.0.0.1", "-p", "6543", "-U", "mlflow", "mlflow")
