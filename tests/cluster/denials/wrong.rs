@@ -89,7 +89,7 @@ impl Wrong {
                 disconnect(cloud)
             }
             Self::Disconnected => disconnect(cloud),
-            Self::FullDisk => cloud.operate(&sql("fill-disk"), &json!({})),
+            Self::FullDisk => disk(scene, "fill-disk"),
             Self::NoDatabaseUser => {
                 let url = format!("{}?name={DATABASE_USER}", users());
                 cloud.do_it("DELETE", &url, &Value::Null)?;
@@ -130,7 +130,7 @@ impl Original {
             Wrong::TokensEnded => cloud.forget_tokens(),
             Wrong::Instance(_) => connect_to(scene, cloud, INSTANCE),
             Wrong::NoDatabaseUser => make_database_user(cloud),
-            Wrong::FullDisk => cloud.operate(&sql("free-disk"), &json!({})),
+            Wrong::FullDisk => disk(scene, "free-disk"),
             Wrong::Bucket(name) => cloud.remove_bucket(name),
             Wrong::AnHourLater | Wrong::CertificatesExpired | Wrong::Disconnected => Ok(()),
         }
@@ -198,6 +198,10 @@ fn users() -> String {
 
 fn sql(deed: &str) -> String {
     format!("/sql/{PROJECT}/mlflow/{deed}")
+}
+
+fn disk(scene: &Scene, deed: &str) -> anyhow::Result<()> {
+    scene.run(&["google", "fault", "sql", deed])?.expect(0).map(drop)
 }
 
 fn disconnect(cloud: &Cloud<'_>) -> anyhow::Result<()> {

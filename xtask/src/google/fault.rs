@@ -1,4 +1,6 @@
-//! Subcommands: cargo xtask google fault add, list, clear
+//! Subcommands: cargo xtask google fault add, list, clear, sql
+
+mod sql;
 
 use health::tunnel::{Address, Tunnel};
 use serde_json::{Value, json};
@@ -9,6 +11,8 @@ use crate::{exit, output};
 
 /// The one host that the gateway does not serve.
 const METADATA_HOST: &str = "metadata.google.internal";
+/// Where both admin ports keep their rules.
+const FAULTS: &str = "/faults";
 /// What the table shows where a rule says nothing.
 const ANY: &str = "any";
 
@@ -28,6 +32,13 @@ pub(crate) enum Command {
     /// End all of them.
     #[command(after_help = "Example: cargo xtask google fault clear")]
     Clear,
+    /// Something happens to a Cloud SQL instance: its port, its certificates, its disk.
+    #[command(after_help = "Examples:
+  cargo xtask google fault sql fill-disk            PostgreSQL has no space for what is written
+  cargo xtask google fault sql free-disk            it has space again
+  cargo xtask google fault sql close --seconds 60   nobody gets in, as during maintenance
+  cargo xtask google fault sql expire-certificates  as if the hour of each were over")]
+    Sql(sql::Arguments),
 }
 
 /// Which calls meet which fault.
@@ -77,20 +88,21 @@ pub(crate) async fn run(
         Command::Add(rule) => add(context, client, rule).await,
         Command::List => list(context, client).await,
         Command::Clear => clear(context, client).await,
+        Command::Sql(arguments) => sql::run(context, client, arguments).await,
     }
 }
 
 async fn add(context: &Context, client: &kube::Client, rule: &Rule) -> anyhow::Result<()> {
     let address = if rule.host.as_deref() == Some(METADATA_HOST) { metadata() } else { gateway() };
     let rule = written(rule);
-    ask(client, address, "POST", &rule).await?;
+    ask(client, address, "POST", FAULTS, &rule).await?;
     output::result(context, "", rule);
     Ok(())
 }
 
 async fn list(context: &Context, client: &kube::Client) -> anyhow::Result<()> {
-    let of_gateway = ask(client, gateway(), "GET", &Value::Null).await?;
-    let of_metadata = ask(client, metadata(), "GET", &Value::Null).await?;
+    let of_gateway = ask(client, gateway(), "GET", FAULTS, &Value::Null).await?;
+    let of_metadata = ask(client, metadata(), "GET", FAULTS, &Value::Null).await?;
     let lists = [&of_gateway["faults"], &of_metadata];
     let rules: Vec<&Value> = lists.iter().filter_map(|it| it.as_array()).flatten().collect();
     let mut table = vec![["HOST", "PATH", "METHOD", "TIMES", "FAULT"].map(str::to_owned).to_vec()];
@@ -101,7 +113,7 @@ async fn list(context: &Context, client: &kube::Client) -> anyhow::Result<()> {
 
 async fn clear(context: &Context, client: &kube::Client) -> anyhow::Result<()> {
     for address in [gateway(), metadata()] {
-        ask(client, address, "DELETE", &Value::Null).await?;
+        ask(client, address, "DELETE", FAULTS, &Value::Null).await?;
     }
     output::result(context, "", json!({ "faults": [] }));
     Ok(())
@@ -116,18 +128,19 @@ async fn ask(
     client: &kube::Client,
     address: Address,
     method: &str,
+    path: &str,
     body: &Value,
 ) -> anyhow::Result<Value> {
     let mut admin = Tunnel::open(client.clone(), address, LIMIT).await?;
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let json = [("host", "localhost"), ("content-type", "application/json")];
-    let answer = admin.http(method, "/faults", &json, body).await?;
+    let answer = admin.http(method, path, &json, body).await?;
     if answer.status.is_success() {
         return Ok(answer.json());
     }
     let why =
         answer.json()["error"]["message"].as_str().map_or_else(|| answer.text(), str::to_owned);
-    let hint = "hint: cargo xtask google fault add --help";
+    let hint = "hint: cargo xtask google fault --help";
     Err(exit::error(exit::USAGE, format!("the emulator refuses the fault: {why}\n{hint}")))
 }
 
