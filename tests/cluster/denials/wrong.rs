@@ -217,5 +217,6 @@ fn connect_to(scene: &Scene, cloud: &Cloud<'_>, instance: &str) -> anyhow::Resul
     let limit = format!("--timeout={}s", LIMIT.as_secs());
     let wait = ["-n", NAMESPACE, "rollout", "status", PROXY, &limit];
     run(scene.kubectl(&wait), LIMIT)?.expect(0).context("roll the proxy out")?;
-    Ok(())
+    // Who has come back meanwhile may have come back to the old one, which waits 30 s for its clients.
+    disconnect(cloud)
 }
