@@ -1,7 +1,8 @@
 //! The log itself: takes events in from any thread and shows them.
 
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::estimates::Estimates;
@@ -10,6 +11,8 @@ use crate::terminal;
 
 /// Where nobody sees a bar, a long step says every so often that it goes on.
 const HEARTBEAT: Duration = Duration::from_secs(30);
+/// A bar moves this often, though its step says nothing.
+const TICK: Duration = Duration::from_secs(1);
 
 /// How the log is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct Log {
     shared: Arc<Mutex<Shared>>,
     style: Style,
     started: Instant,
+    /// The ticking ends with the last of the clones.
+    _ticking: Option<Sender<()>>,
 }
 
 struct Shared {
@@ -36,6 +41,16 @@ struct Shared {
     bar: bool,
     live: bool,
     printed: Instant,
+    running: Vec<Running>,
+}
+
+/// What is shown of a step that runs.
+struct Running {
+    number: u64,
+    title: String,
+    message: String,
+    estimate: Option<Duration>,
+    started: Instant,
 }
 
 impl Log {
@@ -43,8 +58,11 @@ impl Log {
     #[must_use]
     pub fn new(style: Style, estimates: Estimates, copy: Option<std::fs::File>) -> Self {
         let live = style == Style::Human && std::io::stderr().is_terminal();
-        let shared = Shared { estimates, copy, bar: false, live, printed: Instant::now() };
-        Self { shared: Arc::new(Mutex::new(shared)), style, started: Instant::now() }
+        let (printed, running) = (Instant::now(), Vec::new());
+        let shared = Shared { estimates, copy, bar: false, live, printed, running };
+        let shared = Arc::new(Mutex::new(shared));
+        let ticking = (style == Style::Human).then(|| tick(Arc::downgrade(&shared)));
+        Self { shared, style, started: Instant::now(), _ticking: ticking }
     }
 
     /// Begins a step. `step` is its stable name, `title` what a person reads.
@@ -61,14 +79,13 @@ impl Log {
             },
             &title,
         );
-        Step {
-            log: self.clone(),
-            step: step.to_owned(),
-            title,
-            estimate,
-            started: Instant::now(),
-            ended: false,
-        }
+        let started = Instant::now();
+        let mut shared = self.lock();
+        let number = shared.running.iter().map(|it| it.number + 1).max().unwrap_or(0);
+        let message = String::new();
+        shared.running.push(Running { number, title: title.clone(), message, estimate, started });
+        drop(shared);
+        Step { log: self.clone(), step: step.to_owned(), title, number, started, ended: false }
     }
 
     /// What the step took last time on this machine.
@@ -109,7 +126,7 @@ impl Log {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared)
     }
 
     /// A reader who went away (a closed pipe) does not stop the work, so write errors are dropped.
@@ -138,7 +155,15 @@ impl Shared {
         drop(writeln!(std::io::stderr(), "{clear}{line}"));
     }
 
-    fn draw(&mut self, bar: &str) {
+    /// Shows the step that spoke last: as a bar, or where nobody sees one as a line now and then.
+    fn show(&mut self) {
+        if !self.live && self.printed.elapsed() < HEARTBEAT {
+            return;
+        }
+        let Some(bar) = self.running.last().map(Running::bar) else { return };
+        if !self.live {
+            return self.print(&bar);
+        }
         self.bar = true;
         let mut stderr = std::io::stderr();
         drop(write!(stderr, "\r\x1b[K{bar}"));
@@ -146,12 +171,35 @@ impl Shared {
     }
 }
 
+impl Running {
+    fn bar(&self) -> String {
+        let spent = self.started.elapsed();
+        terminal::bar(&self.title, &self.message, spent, self.estimate, columns())
+    }
+}
+
+/// Shows what runs again and again, until the sender is gone or there is no log any more.
+fn tick(shared: Weak<Mutex<Shared>>) -> Sender<()> {
+    let (ticking, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+            let Some(shared) = shared.upgrade() else { return };
+            lock(&shared).show();
+        }
+    });
+    ticking
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A step that runs. Dropping it without an end counts as a failure.
 pub struct Step {
     log: Log,
     step: String,
     title: String,
-    estimate: Option<Duration>,
+    number: u64,
     started: Instant,
     ended: bool,
 }
@@ -166,13 +214,14 @@ impl Step {
         };
         self.log.write(&event, &self.title);
         let mut shared = self.log.lock();
-        let is_quiet = self.log.style != Style::Human;
-        if is_quiet || (!shared.live && shared.printed.elapsed() < HEARTBEAT) {
-            return;
+        if let Some(at) = shared.running.iter().position(|it| it.number == self.number) {
+            let mut running = shared.running.remove(at);
+            message.clone_into(&mut running.message);
+            shared.running.push(running);
         }
-        let spent = self.started.elapsed();
-        let bar = terminal::bar(&self.title, message, spent, self.estimate, columns());
-        if shared.live { shared.draw(&bar) } else { shared.print(&bar) }
+        if self.log.style == Style::Human {
+            shared.show();
+        }
     }
 
     /// Ends the step well and remembers what it took.
@@ -193,6 +242,7 @@ impl Step {
 
     fn close(&mut self, outcome: Outcome, message: String) {
         self.ended = true;
+        self.log.lock().running.retain(|it| it.number != self.number);
         let event = Event::StepEnded {
             at_ms: self.log.at_ms(),
             step: self.step.clone(),
@@ -216,15 +266,32 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The width of the terminal, as shells export it; a bar that is too long would leave rubbish.
+/// The width of the terminal; a bar that is too long would leave rubbish.
 fn columns() -> usize {
-    std::env::var("COLUMNS").ok().and_then(|it| it.parse().ok()).unwrap_or(80)
+    let told = std::env::var("COLUMNS").ok().and_then(|it| it.parse().ok());
+    let asked = || rustix::termios::tcgetwinsize(std::io::stderr()).ok();
+    let width = told.or_else(|| asked().map(|it| usize::from(it.ws_col)));
+    width.filter(|it| *it > 0).unwrap_or(80)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::{Read, Seek};
+
+    #[test]
+    fn the_step_that_spoke_last_is_shown_for_as_long_as_it_runs() {
+        let log = Log::new(Style::Quiet, Estimates::load("/nonexistent".into(), &[]), None);
+        let shown = || log.lock().running.last().map(Running::bar).unwrap_or_default();
+        let (one, two) = (log.step("one", "build one"), log.step("two", "build two"));
+        assert!(shown().contains("build two"), "{}", shown());
+        one.progress("half");
+        assert!(shown().contains("build one") && shown().ends_with("half"), "{}", shown());
+        one.done("");
+        assert!(shown().contains("build two"), "{}", shown());
+        drop(two);
+        assert_eq!(shown(), "");
+    }
 
     #[test]
     fn every_event_reaches_the_copy_as_ndjson() {

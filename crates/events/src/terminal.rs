@@ -52,7 +52,7 @@ pub(crate) fn bar(
             )
         }
         Some(estimate) => {
-            format!("{}, longer than the last time's {}", duration(spent), duration(estimate))
+            format!("{}, expected {}", duration(spent), duration(estimate))
         }
         None => duration(spent),
     };
@@ -90,7 +90,7 @@ mod tests {
         let half = bar("build", "x", Duration::from_secs(30), Some(Duration::from_secs(60)), 200);
         assert_eq!(half, "  build [##########----------] about 30 s left x");
         let late = bar("build", "", Duration::from_secs(70), Some(Duration::from_secs(60)), 200);
-        assert_eq!(late, "  build 70 s, longer than the last time's 60 s");
+        assert_eq!(late, "  build 70 s, expected 60 s");
     }
 
     #[test]
