@@ -45,7 +45,7 @@ fn what_was_acknowledged_survives_the_deletion_of_both_pods() -> anyhow::Result<
         assert!(lost.is_empty(), "of {} acknowledged writes: {lost:?}", acknowledged.len());
         // The same process on the same port, after two replacements.
         open.mlflow.run(&run_id)?;
-        open.interrupt()?.expect(130)?;
+        open.interrupt()?.expect(0)?;
         Ok(())
     })
 }

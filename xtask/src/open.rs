@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 /// Serves the port until it is interrupted. The pod may be replaced meanwhile.
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let target = Target::of(context, &arguments.selection)?;
-    target::run(async {
+    target::run_briefly(async {
         let listener = listen(arguments.port).await?;
         let client = target.connect().await?;
         let url = format!("http://localhost:{}", listener.local_addr()?.port());
@@ -34,7 +34,11 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()
         context.log.note("forwarding until Ctrl-C");
         let served = Forward::new(Address::new(NAMESPACE, "mlflow", 5000));
         let on_event = |event: &ForwardEvent| tell(context, event);
-        Ok(forward(listener, client, served, on_event).await?)
+        // Ctrl-C is how this one is meant to end.
+        tokio::select! {
+            result = forward(listener, client, served, on_event) => Ok(result?),
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        }
     })
 }
 
