@@ -56,6 +56,9 @@ pub(crate) struct Arguments {
 
 /// Runs a command of the group.
 pub(crate) fn run(context: &Context, command: &Command) -> anyhow::Result<()> {
+    if let Command::Fault(command) = command {
+        fault::check(command)?;
+    }
     let target = Target::local(context);
     target::run(async {
         let client = target.connect().await?;

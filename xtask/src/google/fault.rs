@@ -78,6 +78,14 @@ struct Fault {
     status: Option<u16>,
 }
 
+/// Refuses what is wrong whatever runs.
+pub(crate) fn check(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Sql(arguments) => sql::check(arguments),
+        Command::Add(_) | Command::List | Command::Clear => Ok(()),
+    }
+}
+
 /// Runs a command of the group.
 pub(crate) async fn run(
     context: &Context,

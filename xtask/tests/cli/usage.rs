@@ -49,7 +49,7 @@ fn every_exit_code_is_in_the_help() {
 
 #[test]
 fn wrong_calls_are_answered_with_what_is_right() {
-    let cases: [(&str, &[&str]); 10] = [
+    let cases: [(&str, &[&str]); 12] = [
         ("", &["Usage: cargo xtask"]),
         ("deplyo --env kind", &["deplyo", "deploy"]),
         ("deploy", &["--env <NAME>"]),
@@ -65,6 +65,11 @@ fn wrong_calls_are_answered_with_what_is_right() {
         ("open --env kind --port 70000", &["70000", "--port"]),
         ("validate --env kind --json --quiet", &["--json", "--quiet"]),
         ("validate --env kind --verbose --quiet", &["--verbose", "--quiet"]),
+        ("google fault sql close", &["--seconds"]),
+        (
+            "google fault sql open --seconds 3",
+            &["only `close` lasts for some seconds", "hint: leave out --seconds"],
+        ),
         // docs/adr/0007 says why there is none.
         ("status --env kind --namespace other", &["--namespace"]),
     ];

@@ -35,16 +35,21 @@ enum Deed {
     FreeDisk,
 }
 
+/// Refuses a time for what has none.
+pub(super) fn check(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.seconds.is_some() && arguments.deed != Deed::Close {
+        let text = "only `close` lasts for some seconds\nhint: leave out --seconds";
+        return Err(exit::error(exit::USAGE, text));
+    }
+    Ok(())
+}
+
 /// Makes it happen.
 pub(super) async fn run(
     context: &Context,
     client: &kube::Client,
     arguments: &Arguments,
 ) -> anyhow::Result<()> {
-    if arguments.seconds.is_some() && arguments.deed != Deed::Close {
-        let text = "only `close` lasts for some seconds\nhint: leave out --seconds";
-        return Err(exit::error(exit::USAGE, text));
-    }
     let world = ask(client, gateway(), "GET", "/world", &Value::Null).await?;
     let project = world["project"]["id"].as_str().unwrap_or_default();
     let deed = arguments.deed.to_possible_value();
