@@ -69,7 +69,9 @@ fn command(namespace: &Namespace, script: &Script) -> anyhow::Result<std::proces
     let packages = crate::scene::variable("MLFLOW_GKE_PYTHON_PACKAGES")?;
     let path = std::env::join_paths([packages.into(), crate::root().join("deploy/images/mlflow")])?;
     let mut command = namespace.command("python3.11");
-    command.args(script.words).current_dir(folder);
+    // Without `site`: what a machine hooks into its own Python would run on these packages, and may
+    // write into them.
+    command.arg("-S").args(script.words).current_dir(folder);
     command.env("PYTHONPATH", path).env("PYTHONDONTWRITEBYTECODE", "1");
     for variable in ["MLFLOW_GKE_INSIDE", "MLFLOW_GKE_KEEP_LABS"] {
         command.env(variable, "1");

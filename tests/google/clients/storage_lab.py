@@ -46,7 +46,7 @@ if __name__ == "__main__":
     lab = StorageLab()
     try:
         lab.start()
-        status = subprocess.run([sys.executable, *sys.argv[1:]]).returncode
+        status = subprocess.run([sys.executable, "-S", *sys.argv[1:]]).returncode
     finally:
         lab.stop()
     sys.exit(status)
