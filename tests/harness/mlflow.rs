@@ -35,8 +35,11 @@ impl Mlflow {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).context("connect")?;
         stream.set_read_timeout(Some(ANSWER_LIMIT))?;
         stream.set_write_timeout(Some(ANSWER_LIMIT))?;
-        let kind =
-            if path.contains("/mlflow-artifacts/") { "text/plain" } else { "application/json" };
+        let kind = if path.contains("/mlflow-artifacts/artifacts/") {
+            "text/plain"
+        } else {
+            "application/json"
+        };
         // HTTP/1.0 knows no chunks, and its connection ends with the answer.
         write!(
             stream,

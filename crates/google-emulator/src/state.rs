@@ -12,7 +12,9 @@ use iam::{Policies, Policy, Resource, ResourceKind};
 use serde_json::Value;
 
 pub(crate) use self::journal::write_whole;
-pub use self::records::{AuthorityRecord, Bucket, Operation, Revoked, ServiceAccount, SigningKey};
+pub use self::records::{
+    AuthorityRecord, Bucket, MultipartUpload, Operation, Revoked, ServiceAccount, SigningKey,
+};
 pub use self::store::{Store, StoreError};
 pub use self::table::Table;
 
@@ -32,6 +34,8 @@ pub struct State {
     pub policies: Table<Policy>,
     /// Buckets by name.
     pub buckets: Table<Bucket>,
+    /// Open multipart uploads by id.
+    pub multipart_uploads: Table<MultipartUpload>,
     /// Cloud SQL instances by `PROJECT/NAME`.
     pub instances: Table<sql::Instance>,
     /// Databases by `PROJECT/INSTANCE/NAME`.
@@ -83,6 +87,7 @@ impl State {
         self.accounts.replace_with(&fresh.accounts);
         self.policies.replace_with(&fresh.policies);
         self.buckets.replace_with(&fresh.buckets);
+        self.multipart_uploads.replace_with(&fresh.multipart_uploads);
         self.instances.replace_with(&fresh.instances);
         self.databases.replace_with(&fresh.databases);
         self.users.replace_with(&fresh.users);
@@ -101,12 +106,13 @@ impl State {
         }
     }
 
-    fn tables_mut(&mut self) -> [(&'static str, &mut dyn Stored); 14] {
+    fn tables_mut(&mut self) -> [(&'static str, &mut dyn Stored); 15] {
         [
             ("services", &mut self.services),
             ("accounts", &mut self.accounts),
             ("policies", &mut self.policies),
             ("buckets", &mut self.buckets),
+            ("multipart_uploads", &mut self.multipart_uploads),
             ("instances", &mut self.instances),
             ("databases", &mut self.databases),
             ("users", &mut self.users),

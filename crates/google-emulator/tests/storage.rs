@@ -39,6 +39,7 @@ struct Scene {
     cloud: Arc<Cloud>,
     folder: tempfile::TempDir,
     server: Running,
+    port: u16,
 }
 
 struct Answer {
@@ -78,19 +79,16 @@ impl Scene {
         command.arg(format!("-filesystem-root={}", folder.path().join("objects").display()));
         let mut server = Running::start(command).unwrap();
         server.line(Duration::from_secs(20), |it| it.contains("server started")).unwrap();
-        let clock = Arc::new(clock::System);
-        let cloud = Cloud::open(Config {
-            world: World::parse(WORLD).unwrap(),
-            state_folder: folder.path().join("state"),
-            clock: clock.clone(),
-            log: Log::memory(clock),
-            upstreams: Upstreams {
-                storage: format!("http://127.0.0.1:{port}").parse().ok(),
-                ..Upstreams::default()
-            },
-            keys: KeySource::new(Place::Given(json!({ "keys": [] }))),
-        });
-        Self { cloud: cloud.unwrap(), folder, server }
+        let cloud = open(&folder, port);
+        Self { cloud, folder, server, port }
+    }
+
+    /// Ends the gateway, and starts another one on what it kept.
+    fn restart(self) -> Self {
+        let Self { cloud, folder, server, port } = self;
+        drop(cloud);
+        let cloud = open(&folder, port);
+        Self { cloud, folder, server, port }
     }
 
     fn token(&self, who: &str) -> String {
@@ -142,6 +140,22 @@ impl Scene {
         }
         found
     }
+}
+
+fn open(folder: &tempfile::TempDir, port: u16) -> Arc<Cloud> {
+    let clock = Arc::new(clock::System);
+    let config = Config {
+        world: World::parse(WORLD).unwrap(),
+        state_folder: folder.path().join("state"),
+        clock: clock.clone(),
+        log: Log::memory(clock),
+        upstreams: Upstreams {
+            storage: format!("http://127.0.0.1:{port}").parse().ok(),
+            ..Upstreams::default()
+        },
+        keys: KeySource::new(Place::Given(json!({ "keys": [] }))),
+    };
+    Cloud::open(config).unwrap()
 }
 
 fn upload(name: &str) -> String {
@@ -268,6 +282,38 @@ async fn an_upload_in_pieces_goes_on_where_it_stopped() {
     scene.call("reader", "GET", "/mine/pieces", "").await.expect(200, "abcdefghij");
     // The answer to the last piece may be lost; whoever asks again gets it again.
     put("bytes */10", b"").await.expect(200, "\"pieces\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_multipart_upload_outlives_the_gateway_and_leaves_no_parts() {
+    let scene = Scene::new();
+    let open = async |scene: &Scene, who: &str| {
+        let opened = scene.call(who, "POST", "/mine/whole?uploads", "").await.expect(200, "");
+        let (_, id) = opened.text.split_once("<UploadId>").unwrap();
+        format!("/mine/whole?uploadId={}", id.split_once('<').unwrap().0)
+    };
+    let (completed, aborted) = (open(&scene, "creator").await, open(&scene, "writer").await);
+    let mut tag = String::new();
+    for upload in [&completed, &aborted] {
+        let part = format!("{upload}&partNumber=1");
+        let sent = scene.call("writer", "PUT", &part, "bytes").await.expect(200, "");
+        tag = sent.headers["etag"].to_str().unwrap().to_owned();
+    }
+    let scene = scene.restart();
+    scene.call("writer", "GET", "/mine?uploads", "").await.expect(200, "<Key>whole</Key>");
+    let parts = format!("<Part><PartNumber>1</PartNumber><ETag>{tag}</ETag></Part>");
+    let body = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
+    scene
+        .call("reader", "POST", &completed, body.clone())
+        .await
+        .expect(403, "multipartUploads.create");
+    scene.call("creator", "POST", &completed, body.clone()).await.expect(200, "<Key>whole</Key>");
+    scene.call("reader", "GET", "/mine/whole", "").await.expect(200, "bytes");
+    // The other one would replace the object.
+    scene.call("creator", "POST", &aborted, body).await.expect(403, "storage.objects.delete");
+    scene.call("writer", "DELETE", &aborted, "").await.expect(204, "");
+    let kept = scene.kept();
+    assert!(kept.iter().all(|it| it.starts_with("mine/whole")), "{kept:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,8 +14,10 @@ import json
 import os
 import socket
 import sys
+import tempfile
 import time
 import uuid
+from xml.etree import ElementTree
 
 import google.auth.iam
 import google.auth.transport.requests
@@ -24,6 +26,7 @@ from google.api_core import exceptions
 from google.auth import credentials as auth
 from google.auth.exceptions import InvalidOperation
 from google.cloud import storage
+from google.cloud.storage import transfer_manager
 from google.oauth2.credentials import Credentials
 
 ADMIN = os.environ.get("EMULATOR_ADMIN", "http://127.0.0.1:8081")
@@ -791,6 +794,171 @@ def signed_with_an_hmac_key(scene):
         status(requests.get(f"{HOST}/{scene.bucket.name}/seen?{query}", timeout=10), 501, "HMAC")
 
 
+# Multipart uploads of the XML API, by the client's transfer manager and by hand.
+
+S3 = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+PART = 5 << 20
+
+
+class Upload:
+    """One that is opened by hand."""
+
+    def __init__(self, scene, name, role="objectAdmin", **more):
+        self.url = f"{HOST}/{scene.bucket.name}/{name}"
+        self.headers = headers(scene.member(role))
+        answer = status(requests.post(f"{self.url}?uploads", headers=self.headers | more, timeout=10), 200)
+        self.id = ElementTree.fromstring(answer.text).find(f"{S3}UploadId").text
+
+    def put(self, number, data, **more):
+        url = f"{self.url}?partNumber={number}&uploadId={self.id}"
+        return requests.put(url, data=data, headers=self.headers | more, timeout=10)
+
+    def etag(self, number, data):
+        return status(self.put(number, data), 200).headers["ETag"]
+
+    def ask(self, method, data=None, **query):
+        return requests.request(method, self.url, params={"uploadId": self.id, **query}, headers=self.headers, data=data, timeout=10)
+
+    def complete(self, *parts):
+        rows = "".join(f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>" for number, etag in parts)
+        return self.ask("POST", f"<CompleteMultipartUpload>{rows}</CompleteMultipartUpload>")
+
+
+def open_uploads(scene, **query):
+    answer = requests.get(f"{HOST}/{scene.bucket.name}?uploads", params=query, headers=headers(scene.member("objectAdmin")), timeout=10)
+    return ElementTree.fromstring(status(answer, 200).text)
+
+
+def keys(document):
+    return [it.text for it in document.iter(f"{S3}Key")]
+
+
+def upload_chunks(blob, data):
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        transfer_manager.upload_chunks_concurrently(
+            file.name, blob, content_type="text/x", chunk_size=PART, worker_type=transfer_manager.THREAD, max_workers=3)
+
+
+@case
+def parts_by_the_transfer_manager(scene):
+    data = os.urandom(1 << 20) * 12
+    blob = scene.at("objectUser").blob("parts/ü b")
+    blob.metadata = {"a": "b"}
+    upload_chunks(blob, data)
+    found = scene.bucket.get_blob("parts/ü b")
+    assert (found.size, found.content_type, found.metadata) == (len(data), "text/x", {"a": "b"})
+    assert found.download_as_bytes() == data
+    assert keys(open_uploads(scene, prefix="parts/")) == []
+
+
+@case
+def parts_as_each_role_may(scene):
+    for role in scene.roles:
+        url, mine = f"{HOST}/{scene.bucket.name}/parts/role", headers(scene.member(role))
+        answer = requests.post(f"{url}?uploads", headers=mine, timeout=10)
+        if role in ("objectViewer", "legacyBucketReader"):
+            status(answer, 403, "<Code>AccessDenied</Code>",
+                   f"{scene.email(role)} does not have storage.multipartUploads.create " + OBJECT.format("storage.multipartUploads.create"))
+            continue
+        upload = Upload(scene, "parts/role", role)
+        etag = upload.etag(1, b"x")
+        # A creator knows the parts of an upload, and not which uploads there are.
+        status(upload.ask("GET"), 200, "<Size>1</Size>")
+        listed = requests.get(f"{HOST}/{scene.bucket.name}?uploads", headers=mine, timeout=10)
+        status(listed, *((403, "storage.multipartUploads.list") if role == "objectCreator" else (200,)))
+        status(upload.ask("DELETE"), 204)
+        status(upload.complete((1, etag)), 404, "<Code>NoSuchUpload</Code>")
+
+
+@case
+def parts_of_nobody(scene):
+    url = f"{HOST}/{scene.bucket.name}/parts/nobody?uploads"
+    status(requests.post(url, timeout=10), 403, "Anonymous caller does not have storage.multipartUploads.create")
+    status(requests.post(url, headers=headers(scene.member("nobody")), timeout=10), 403, "storage.multipartUploads.create")
+
+
+@case
+def parts_that_would_replace_an_object(scene):
+    scene.bucket.blob("parts/there").upload_from_string(b"first")
+    refused(Exception, lambda: upload_chunks(scene.at("objectCreator").blob("parts/there"), b"second"), "403")
+    assert scene.bucket.blob("parts/there").download_as_bytes() == b"first"
+    # The client gave its upload up.
+    assert "parts/there" not in keys(open_uploads(scene))
+    upload_chunks(scene.at("objectUser").blob("parts/there"), b"second")
+    assert scene.bucket.blob("parts/there").download_as_bytes() == b"second"
+
+
+@case
+def parts_in_any_order_and_again(scene):
+    upload = Upload(scene, "parts/order", **{"Content-Type": "text/y", "x-goog-meta-k": "v"})
+    last, _ = upload.etag(9, b"end"), upload.etag(1, b"wrong")
+    first, unused = upload.etag(1, b"a" * PART), upload.etag(4, b"b")
+    assert unused == f'"{hashlib.md5(b"b").hexdigest()}"'
+    done = status(upload.complete((1, first), (9, last)), 200, "<CompleteMultipartUploadResult", "<Key>parts/order</Key>")
+    assert done.headers["x-goog-generation"]
+    blob = scene.bucket.get_blob("parts/order")
+    assert (blob.download_as_bytes(), blob.content_type, blob.metadata) == (b"a" * PART + b"end", "text/y", {"k": "v"})
+    status(upload.complete((1, first), (9, last)), 404, "<Code>NoSuchUpload</Code>", "The requested upload was not found.")
+
+
+@case
+def parts_that_do_not_fit(scene):
+    upload = Upload(scene, "parts/fit")
+    small, whole = upload.etag(1, b"x"), upload.etag(2, b"y" * PART)
+    for code, parts in (("InvalidPart", [(1, small), (3, small)]), ("InvalidPart", [(2, small)]), ("MalformedXML", []),
+                        ("InvalidPartOrder", [(2, whole), (1, small)]), ("EntityTooSmall", [(1, small), (2, whole)])):
+        status(upload.complete(*parts), 400, f"<Code>{code}</Code>")
+    for number in ("0", "10001", "x", "-1"):
+        status(upload.put(number, b""), 400, "Part number must be an integer between 1 and 10000, inclusive.")
+    status(upload.put(3, b"x", **{"Content-MD5": base64.b64encode(hashlib.md5(b"y").digest()).decode()}), 400, "<Code>BadDigest</Code>")
+    status(upload.complete((2, whole)), 200)
+    assert scene.bucket.blob("parts/fit").download_as_bytes() == b"y" * PART
+
+
+@case
+def parts_are_listed_in_pages(scene):
+    uploads = [Upload(scene, f"parts/list/{it}") for it in "aab"]
+    for number in (3, 1, 2):
+        uploads[0].etag(number, b"x" * number)
+    page = status(uploads[0].ask("GET", **{"max-parts": 2}), 200, "<IsTruncated>true</IsTruncated>").text
+    numbers = [it.text for it in ElementTree.fromstring(page).iter(f"{S3}PartNumber")]
+    assert (numbers, "<NextPartNumberMarker>2<" in page) == (["1", "2"], True)
+    status(uploads[0].ask("GET", **{"part-number-marker": 2}), 200, "<PartNumber>3<", "<Size>3<", "<IsTruncated>false<")
+    assert keys(open_uploads(scene, prefix="parts/list/")) == [f"parts/list/{it}" for it in "aab"]
+    first = open_uploads(scene, prefix="parts/list/", **{"max-uploads": 1})
+    marker = {name: first.find(S3 + f"Next{it}").text for name, it in (("key-marker", "KeyMarker"), ("upload-id-marker", "UploadIdMarker"))}
+    assert keys(open_uploads(scene, prefix="parts/list/", **marker)) == ["parts/list/a", "parts/list/b"]
+    # Neither the uploads nor their parts are among the objects.
+    assert not [it.name for it in scene.bucket.list_blobs(prefix="parts/list/")]
+    for upload in uploads:
+        status(upload.ask("DELETE"), 204)
+    assert keys(open_uploads(scene, prefix="parts/list/")) == []
+
+
+@case
+def parts_of_another_upload(scene):
+    upload, other = Upload(scene, "parts/mine"), Upload(scene, "parts/theirs")
+    upload.id, own = other.id, upload.id
+    for answer in (upload.put(1, b"x"), upload.complete((1, "x")), upload.ask("GET"), upload.ask("DELETE")):
+        status(answer, 404, "<Code>NoSuchUpload</Code>")
+    upload.id = own
+    for it in (upload, other):
+        status(it.ask("DELETE"), 204)
+
+
+@case
+def parts_by_signed_urls(scene):
+    upload = Upload(scene, "parts/signed")
+    query = {"partNumber": 1, "uploadId": upload.id}
+    url = scene.url("parts/signed", method="PUT", query_parameters=query)
+    status(requests.put(url.replace("partNumber=1", "partNumber=2"), data=b"x", timeout=10), 403, "<Code>SignatureDoesNotMatch</Code>")
+    etag = status(requests.put(url, data=b"by url", timeout=10), 200).headers["ETag"]
+    status(upload.complete((1, etag)), 200)
+    assert scene.bucket.blob("parts/signed").download_as_bytes() == b"by url"
+
+
 # Bad input.
 
 @case
@@ -833,7 +1001,7 @@ def what_is_not_emulated(scene):
     mine = headers(OWNER)
     own = f"{HOST}/storage/v1/b/{scene.bucket.name}"
     for answer in (requests.post(own + "/notificationConfigs", headers=mine, json={}, timeout=10),
-                   requests.post(f"{HOST}/{scene.bucket.name}/x?uploads", headers=mine, timeout=10)):
+                   requests.post(f"{HOST}/{scene.bucket.name}/x?acl", headers=mine, timeout=10)):
         status(answer, 501)
 
 

@@ -51,6 +51,20 @@ pub struct Bucket {
     pub read_only: bool,
 }
 
+/// An open multipart upload of the XML API; its key is its id. The parts are in the storage server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MultipartUpload {
+    /// The bucket that the object will be in.
+    pub bucket: String,
+    /// The object that it will be.
+    pub object: String,
+    /// Seconds since 1970.
+    pub initiated: u64,
+    /// What the object's resource will say beside its name (`contentType`, `metadata`, …).
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
+}
+
 /// A long-running operation of any API; its key is `SERVICE/NAME`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Operation {

@@ -11,9 +11,11 @@ pub mod call;
 mod copies;
 pub mod failure;
 pub mod multipart;
+mod multipart_uploads;
 pub mod names;
 mod needs;
 mod objects;
+mod parts;
 mod policies;
 mod range;
 mod resumable;
@@ -152,6 +154,14 @@ impl Asked {
             Operation::StartResumable => self.start_resumable().await,
             Operation::ContinueResumable { upload_id } => self.continue_resumable(&upload_id).await,
             Operation::CancelResumable { upload_id } => self.cancel_resumable(&upload_id).await,
+            Operation::InitiateMultipart => self.initiate_multipart(),
+            Operation::UploadPart { upload_id, number } => {
+                self.upload_part(&upload_id, number).await
+            }
+            Operation::CompleteMultipart { upload_id } => self.complete_multipart(&upload_id).await,
+            Operation::AbortMultipart { upload_id } => self.abort_multipart(&upload_id).await,
+            Operation::ListParts { upload_id } => self.list_parts(&upload_id).await,
+            Operation::ListMultipartUploads => self.list_multipart_uploads(),
             Operation::Compose => self.compose().await,
             Operation::Rewrite { to_bucket, to_object } => {
                 self.copy(&to_bucket, &to_object, "rewriteTo").await

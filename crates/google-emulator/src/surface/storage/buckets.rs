@@ -183,6 +183,7 @@ impl Asked {
             it if it.is_success() || it == StatusCode::NOT_FOUND => {}
             it => return Err(Failure::backend_error(format!("the store answered {it}"))),
         }
+        super::multipart_uploads::discard_uploads_to(&self.cloud, &bucket.name).await;
         self.forget_bucket(&bucket.project, &bucket.name)?;
         Ok(no_content())
     }
@@ -191,6 +192,7 @@ impl Asked {
         self.cloud.storage.forget(name);
         let gone = self.cloud.state.change(|state| {
             state.buckets.remove(name);
+            state.multipart_uploads.retain(|_, it| it.bucket != name);
             state.policies.remove(Resource::bucket(project, name).name());
             Ok(())
         });

@@ -3,6 +3,8 @@
 //! Everything after this works with the names that were decoded here; the path that the caller
 //! wrote goes nowhere.
 
+mod xml;
+
 use super::{
     failure::{Failure, Form},
     names::{check_bucket, check_object},
@@ -32,6 +34,9 @@ impl Api {
         }
     }
 }
+
+/// The most parts of a multipart upload (the documentation of quotas).
+pub const PARTS_MAX: u16 = 10_000;
 
 /// A request that was understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +87,24 @@ pub enum Operation {
     CancelResumable {
         upload_id: String,
     },
+    /// Opens a multipart upload of the XML API, which has nothing to do with [`Self::InsertMultipart`].
+    InitiateMultipart,
+    /// One of its parts.
+    UploadPart {
+        upload_id: String,
+        number: u16,
+    },
+    /// Makes the object out of its parts.
+    CompleteMultipart {
+        upload_id: String,
+    },
+    AbortMultipart {
+        upload_id: String,
+    },
+    ListParts {
+        upload_id: String,
+    },
+    ListMultipartUploads,
     Compose,
     Rewrite {
         to_bucket: String,
@@ -282,36 +305,6 @@ impl Parts<'_> {
         }
     }
 
-    fn xml(self, virtual_bucket: Option<&str>, path: &str) -> Result<Call, Failure> {
-        let path = percent_decode(path.strip_prefix('/').unwrap_or(path)).map_err(malformed)?;
-        let (bucket, object) = match virtual_bucket {
-            Some(bucket) => (bucket, path.as_str()),
-            None => path.split_once('/').unwrap_or((path.as_str(), "")),
-        };
-        // A sub-resource in the query makes another call of the same path; every one of these is
-        // refused as a whole.
-        let other = OTHER_XML.iter().find(|it| self.query.has(it)).map(|it| format!("`?{it}`"));
-        let operation = match (other, self.method, object.is_empty()) {
-            _ if bucket.is_empty() => self.unknown(&["/"]),
-            (Some(other), ..) => Operation::Unknown(format!("{} with {other}", self.method)),
-            (None, "GET", true) => Operation::ListObjects,
-            (None, "HEAD", true) => Operation::GetBucket,
-            (None, "GET" | "HEAD", false) => Operation::Download,
-            (None, "DELETE", false) => match self.query.get("upload_id") {
-                Some(id) => Operation::CancelResumable { upload_id: id.to_owned() },
-                None => Operation::DeleteObject,
-            },
-            (None, "PUT" | "POST", false) => match (self.query.get("upload_id"), self.method) {
-                (Some(id), _) => Operation::ContinueResumable { upload_id: id.to_owned() },
-                (None, "PUT") => Operation::InsertMedia,
-                (None, _) => Operation::StartResumable,
-            },
-            (None, method, _) => Operation::Unknown(format!("{method} of the XML API on a bucket")),
-        };
-        let (bucket, object) = (bucket.to_owned(), object.to_owned());
-        Ok(Call { api: Api::Xml, operation, bucket, object, query: self.query })
-    }
-
     fn unknown(&self, parts: &[&str]) -> Operation {
         // Names stand as `*`, so that one kind of call is one kind of log line.
         let mut previous = "";
@@ -323,30 +316,6 @@ impl Parts<'_> {
         Operation::Unknown(format!("{} /{}", self.method, shown.collect::<Vec<_>>().join("/")))
     }
 }
-
-/// Sub-resources of the XML API that change the meaning of a path and that this emulator doesn't
-/// have.
-const OTHER_XML: [&str; 19] = [
-    "acl",
-    "billing",
-    "compose",
-    "cors",
-    "delete",
-    "encryption",
-    "encryptionConfig",
-    "lifecycle",
-    "location",
-    "logging",
-    "partNumber",
-    "policy",
-    "retention",
-    "storageClass",
-    "tagging",
-    "uploadId",
-    "uploads",
-    "versioning",
-    "websiteConfig",
-];
 
 #[cfg(test)]
 #[path = "call_tests.rs"]

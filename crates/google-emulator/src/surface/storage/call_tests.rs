@@ -45,6 +45,15 @@ PUT /box/a -> Xml InsertMedia box a
 POST /box/a -> Xml StartResumable box a
 DELETE /box/a -> Xml DeleteObject box a
 GET /box?prefix=a -> Xml ListObjects box
+POST /box/a?uploads -> Xml InitiateMultipart box a
+PUT /box/a?partNumber=7&uploadId=u -> Xml UploadPart { upload_id: "u", number: 7 } box a
+POST /box/a?uploadId=u -> Xml CompleteMultipart { upload_id: "u" } box a
+DELETE /box/a?uploadId=u -> Xml AbortMultipart { upload_id: "u" } box a
+GET /box/a?uploadId=u&max-parts=2 -> Xml ListParts { upload_id: "u" } box a
+GET /box?uploads&prefix=a -> Xml ListMultipartUploads box
+GET /box/a?partNumber=1 -> Xml Unknown("GET with `?partNumber`") box a
+PUT /box/a?uploads -> Xml Unknown("PUT with `?uploads`") box a
+POST /box?uploadId=u -> Xml Unknown("POST with `?uploadId`") box
 "#;
 
 #[test]
@@ -111,8 +120,8 @@ fn what_is_not_emulated_is_named_without_names() {
             "/storage/v1/b/box/notificationConfigs",
             "POST /storage/v1/b/*/notificationConfigs",
         ),
-        ("POST", "/box/a?uploads", "POST with `?uploads`"),
-        ("PUT", "/box/a?partNumber=1&uploadId=u", "PUT with `?partNumber`"),
+        ("POST", "/box/a?compose", "POST with `?compose`"),
+        ("PUT", "/box/a?acl&partNumber=1&uploadId=u", "PUT with `?acl`"),
         ("GET", "/", "GET //"),
         ("PUT", "/box", "PUT of the XML API on a bucket"),
     ];

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{
     asked::Asked,
     failure::Failure,
-    names::{check_object, unkeepable},
+    names::{check_keepable, check_object},
     needs::{CREATE, DELETE, GET},
     objects::{CONDITIONS, pass},
     text::{Query, percent_encode},
@@ -82,11 +82,7 @@ impl Asked {
     /// What a copy's target needs: to be created, and to be overwritten if it is there.
     async fn target_of_copy(&self, bucket: &str, object: &str) -> Result<(), Failure> {
         self.need(CREATE, bucket, object)?;
-        if let Some(what) = unkeepable(object) {
-            return Err(Failure::not_implemented(format!(
-                "place for an object with {what} in its name"
-            )));
-        }
+        check_keepable(object)?;
         if self.call.query.get("destinationPredefinedAcl").is_some_and(|it| !it.is_empty()) {
             return Err(Failure::uniform_access("insert", "an object"));
         }

@@ -52,6 +52,15 @@ pub fn check_object(name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses a new object of a name that the store behind the gateway can't keep.
+///
+/// # Errors
+/// 501 with what is in the name.
+pub fn check_keepable(name: &str) -> Result<(), Failure> {
+    let Some(what) = unkeepable(name) else { return Ok(()) };
+    Err(Failure::not_implemented(format!("place for an object with {what} in its name")))
+}
+
 /// Why the store behind the gateway can't keep an object of a name that Google allows, if it can't.
 ///
 /// fake-gcs-server joins the name to the bucket's folder as a path: `..` would leave the bucket, an

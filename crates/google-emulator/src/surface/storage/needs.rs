@@ -18,6 +18,8 @@ pub(super) const DELETE: Need = object("storage.objects.delete");
 pub(super) const CREATE: Need = object("storage.objects.create");
 /// Reading an object.
 pub(super) const GET: Need = object("storage.objects.get");
+/// Opening a multipart upload, and filling it.
+const FILL: Need = object("storage.multipartUploads.create");
 /// Knowing which objects there are: without it a missing one is told as a refusal.
 pub(super) const LIST: Need = bucket("storage.objects.list");
 
@@ -42,6 +44,12 @@ pub(super) fn needs(operation: &Operation) -> &'static [Need] {
         ListBuckets => const { &[project("storage.buckets.list")] },
         InsertBucket => const { &[project("storage.buckets.create")] },
         GetServiceAccount { .. } => const { &[project("resourcemanager.projects.get")] },
+        InitiateMultipart | UploadPart { .. } | CompleteMultipart { .. } => {
+            const { &[FILL, CREATE] }
+        }
+        AbortMultipart { .. } => const { &[object("storage.multipartUploads.abort")] },
+        ListParts { .. } => const { &[object("storage.multipartUploads.listParts")] },
+        ListMultipartUploads => const { &[bucket("storage.multipartUploads.list")] },
         // No permission: a question about permissions, an upload that was allowed when it began,
         // calls that are refused anyway, and what stands for other calls.
         TestBucketPermissions | ContinueResumable { .. } | CancelResumable { .. } => &[],
@@ -62,12 +70,16 @@ pub(super) fn writes(operation: &Operation) -> bool {
         | GetObject
         | Download
         | GetServiceAccount { .. }
+        | ListParts { .. }
+        | ListMultipartUploads
         | Batch
         | Unknown(_) => false,
         LegacyAcl { verb } => *verb != "get",
         InsertBucket | PatchBucket | UpdateBucket | DeleteBucket | SetBucketPolicy => true,
         PatchObject | UpdateObject | DeleteObject | InsertMedia | InsertMultipart => true,
         StartResumable | ContinueResumable { .. } | CancelResumable { .. } => true,
+        InitiateMultipart | UploadPart { .. } => true,
+        CompleteMultipart { .. } | AbortMultipart { .. } => true,
         Compose | Rewrite { .. } | Copy { .. } => true,
     }
 }
@@ -110,6 +122,10 @@ mod tests {
             DeleteObject,
             ListBuckets,
             InsertBucket,
+            InitiateMultipart,
+            AbortMultipart { upload_id: String::new() },
+            ListParts { upload_id: String::new() },
+            ListMultipartUploads,
         ];
         for need in operations.iter().flat_map(needs).chain([&CREATE]) {
             assert!(iam::is_permission(need.permission), "{}", need.permission);

@@ -230,7 +230,7 @@ impl Asked {
     }
 
     /// An object's metadata out of the headers, as the XML API tells it.
-    fn xml_metadata(&self) -> Map<String, Value> {
+    pub(super) fn xml_metadata(&self) -> Map<String, Value> {
         let mut metadata = Map::new();
         let mut custom = Map::new();
         for (name, value) in &self.parts.headers {

@@ -273,7 +273,8 @@ fn rfc3339(seconds: u64) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
 }
 
-fn to_hex(bytes: &[u8]) -> String {
+/// Lower-case hexadecimal digits.
+pub(super) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -15,7 +15,7 @@ use super::{
     call::Api,
     failure::Failure,
     multipart::FirstPart,
-    names::{check_object, unkeepable},
+    names::{check_keepable, check_object},
     needs::{CREATE, DELETE},
     objects::{pass, refusal, xml_condition},
     text::Query,
@@ -81,11 +81,7 @@ impl Asked {
         check_object(name)?;
         let bucket = self.call.bucket.clone();
         self.need(CREATE, &bucket, name)?;
-        if let Some(what) = unkeepable(name) {
-            return Err(Failure::not_implemented(format!(
-                "place for an object with {what} in its name"
-            )));
-        }
+        check_keepable(name)?;
         if self.call.query.get("predefinedAcl").is_some_and(|it| !it.is_empty()) {
             return Err(Failure::uniform_access("insert", "an object"));
         }
@@ -134,11 +130,22 @@ impl Asked {
         object: &str,
         guarded: bool,
     ) -> Result<Response<Body>, Failure> {
+        let answer = self.accepted(answer, object, guarded).await?;
+        match self.call.api {
+            Api::Xml => super::xml::stored(answer).await,
+            _ => pass(answer).await,
+        }
+    }
+
+    /// The store's answer, unless it refused the object.
+    pub(super) async fn accepted(
+        &self,
+        answer: Response<hyper::body::Incoming>,
+        object: &str,
+        guarded: bool,
+    ) -> Result<Response<hyper::body::Incoming>, Failure> {
         if answer.status().is_success() {
-            return match self.call.api {
-                Api::Xml => super::xml::stored(answer).await,
-                _ => pass(answer).await,
-            };
+            return Ok(answer);
         }
         let failure = refusal(answer).await;
         // Somebody else was faster, and to replace their object takes a permission that the caller
