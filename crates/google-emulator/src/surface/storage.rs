@@ -15,7 +15,6 @@ mod multipart_uploads;
 pub mod names;
 mod needs;
 mod objects;
-mod parts;
 mod policies;
 mod range;
 mod resumable;

@@ -4,6 +4,9 @@
 //! bucket upstream that nobody can name, and completing one streams them into the object.
 //! Google keeps no MD5 of such an object; fake-gcs-server does.
 
+mod listing;
+mod parts;
+
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -17,12 +20,15 @@ use hyper::{
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::Value;
 
+use self::{
+    listing::{PAGE_MAX, PartsAsked, UploadsAsked},
+    parts::{PART_MAX, Part, Xml, assemble, read_completion},
+};
 use super::{
     asked::{Asked, from_error, whole},
     failure::Failure,
     names::check_keepable,
     objects::{no_content, refusal},
-    parts::{PART_MAX, Part, Xml, assemble, read_completion},
     text::{Query, percent_encode_path},
     uploads::content_length,
     upstream::{Outgoing, read},
@@ -30,7 +36,6 @@ use super::{
 };
 use crate::{
     body::{self, Body, BodyError},
-    clock,
     cloud::Cloud,
     state::MultipartUpload,
 };
@@ -39,8 +44,6 @@ use crate::{
 const PARTS_BUCKET: &str = "multipart..parts";
 /// A list of as many parts as there may be is under this length.
 const COMPLETION_LIMIT: usize = 2 << 20;
-/// The most entries of a listing.
-const LISTED_MAX: usize = 1000;
 
 impl Asked {
     pub(super) fn initiate_multipart(&self) -> Result<Response<Body>, Failure> {
@@ -123,77 +126,25 @@ impl Asked {
 
     pub(super) async fn list_parts(&mut self, id: &str) -> Result<Response<Body>, Failure> {
         let upload = self.multipart_upload(id)?;
-        let after = self.listing_number("part-number-marker")?.unwrap_or(0);
-        let most = self.listing_number("max-parts")?.unwrap_or(LISTED_MAX).min(LISTED_MAX);
-        let mut parts = held_parts(&self.cloud, id).await?;
-        parts.retain(|it| usize::from(it.number) > after);
-        let is_truncated = parts.len() > most;
-        parts.truncate(most);
-        let mut answer = Xml::new("ListPartsResult")
-            .with("Bucket", &upload.bucket)
-            .with("Key", &upload.object)
-            .with("UploadId", id)
-            .with("StorageClass", "STANDARD")
-            .with("PartNumberMarker", after)
-            .with("MaxParts", most)
-            .with("IsTruncated", is_truncated);
-        if let Some(last) = parts.last().filter(|_| is_truncated) {
-            answer = answer.with("NextPartNumberMarker", last.number);
-        }
-        for part in &parts {
-            let elements = [
-                ("PartNumber", part.number.to_string()),
-                ("LastModified", part.updated.clone()),
-                ("ETag", format!("\"{}\"", part.etag())),
-                ("Size", part.size.to_string()),
-            ];
-            answer = answer.with_all("Part", &elements);
-        }
-        Ok(answer_in_xml(answer))
+        let after = self.number_of("part-number-marker")?.unwrap_or(0);
+        let asked = PartsAsked { after, most: self.most("max-parts")? };
+        let held = held_parts(&self.cloud, id).await?;
+        Ok(answer_in_xml(listing::parts(id, &upload, &held, asked)))
     }
 
     pub(super) fn list_multipart_uploads(&self) -> Result<Response<Body>, Failure> {
-        let asked = |name: &str| self.call.query.get(name).unwrap_or_default();
-        if !asked("delimiter").is_empty() {
+        let text = |name: &str| self.call.query.get(name).unwrap_or_default();
+        if !text("delimiter").is_empty() {
             return Err(Failure::not_implemented("multipart uploads listed with a delimiter"));
         }
-        let most = self.listing_number("max-uploads")?.unwrap_or(LISTED_MAX).min(LISTED_MAX);
-        let state = self.cloud.state();
-        let after = (asked("key-marker"), asked("upload-id-marker"));
-        let mut uploads: Vec<(&str, &str, u64)> = state
-            .multipart_uploads
-            .iter()
-            .filter(|(_, it)| it.bucket == self.call.bucket)
-            .filter(|(_, it)| it.object.starts_with(asked("prefix")))
-            .map(|(id, it)| (it.object.as_str(), id, it.initiated))
-            // Without the id of an upload, the marker stands behind all uploads of its object.
-            .filter(|(object, id, _)| {
-                *object > after.0 || (!after.1.is_empty() && (*object, *id) > after)
-            })
-            .collect();
-        uploads.sort_unstable();
-        let is_truncated = uploads.len() > most;
-        uploads.truncate(most);
-        let mut answer = Xml::new("ListMultipartUploadsResult")
-            .with("Bucket", &self.call.bucket)
-            .with("KeyMarker", after.0)
-            .with("UploadIdMarker", after.1)
-            .with("Prefix", asked("prefix"))
-            .with("MaxUploads", most)
-            .with("IsTruncated", is_truncated);
-        if let Some((object, id, _)) = uploads.last().filter(|_| is_truncated) {
-            answer = answer.with("NextKeyMarker", object).with("NextUploadIdMarker", id);
-        }
-        for (object, id, initiated) in uploads {
-            let elements = [
-                ("Key", object.to_owned()),
-                ("UploadId", id.to_owned()),
-                ("StorageClass", "STANDARD".to_owned()),
-                ("Initiated", clock::rfc3339_millis(clock::at(initiated))),
-            ];
-            answer = answer.with_all("Upload", &elements);
-        }
-        Ok(answer_in_xml(answer))
+        let asked = UploadsAsked {
+            bucket: &self.call.bucket,
+            prefix: text("prefix"),
+            after_object: text("key-marker"),
+            after_id: text("upload-id-marker"),
+            most: self.most("max-uploads")?,
+        };
+        Ok(answer_in_xml(listing::uploads(self.cloud.state().multipart_uploads.iter(), asked)))
     }
 
     /// The open upload of this id, which must be for the object of the path.
@@ -229,7 +180,12 @@ impl Asked {
         part.check(self.header("content-md5"), hashes)
     }
 
-    fn listing_number(&self, name: &str) -> Result<Option<usize>, Failure> {
+    /// How many entries a page may have.
+    fn most(&self, name: &str) -> Result<usize, Failure> {
+        Ok(self.number_of(name)?.unwrap_or(PAGE_MAX).min(PAGE_MAX))
+    }
+
+    fn number_of(&self, name: &str) -> Result<Option<usize>, Failure> {
         let value = self.call.query.get(name).filter(|it| !it.is_empty());
         let number = value.map(str::parse).transpose();
         number.map_err(|_| Failure::invalid(format!("Invalid argument: {name} is no number.")))
@@ -262,7 +218,7 @@ async fn held_parts(cloud: &Cloud, id: &str) -> Result<Vec<Part>, Failure> {
     let mut parts = Vec::new();
     let mut query = Query::default();
     query.set("prefix", &format!("{id}/"));
-    query.set("maxResults", &LISTED_MAX.to_string());
+    query.set("maxResults", &PAGE_MAX.to_string());
     loop {
         let path = format!("/storage/v1/b/{PARTS_BUCKET}/o");
         let outgoing = Outgoing::new(Method::GET, path).query(query.clone());

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use roxmltree::{Document, Node};
 use serde_json::Value;
 
-use super::{
+use super::super::{
     call::PARTS_MAX,
     failure::{Failure, xml_escape},
     signed_url::to_hex,
