@@ -57,6 +57,9 @@ pub(crate) enum Runner {
     Cargo,
 }
 
+/// A judge waits most of its time: where only judges run, more of them than there are cores.
+const JUDGES_AT_ONCE: &str = "--test-threads=4";
+
 /// What to run and how.
 pub(crate) struct Suite<'a> {
     pub(crate) classes: &'a [Class],
@@ -192,11 +195,12 @@ impl Suite<'_> {
         sh.change_dir(&context.root);
         let filter = nextest_filter(classes);
         let filters = self.filters;
+        let threads = (classes == [Class::Google]).then_some(JUDGES_AT_ONCE);
         let junit = context.root.join("target/nextest/default/junit.xml");
         drop(std::fs::remove_file(&junit));
         let call = cmd!(
             sh,
-            "{nextest} nextest run --workspace --locked --no-tests=pass --filterset {filter} {filters...}"
+            "{nextest} nextest run --workspace --locked --no-tests=pass {threads...} --filterset {filter} {filters...}"
         );
         let status = Call::new(call.envs(variables.iter().cloned()), LIMIT).interact()?;
         let text = match std::fs::read_to_string(&junit) {
