@@ -7,7 +7,7 @@ mod server;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cluster::{Builder, Cache, Cluster, daemon};
+use cluster::{Builder, Cache, Cluster};
 use process::{Call, Cmd, Shell, cmd};
 
 use crate::context::Context;
@@ -101,7 +101,6 @@ fn on_bench_cluster(
     Call::new(cmd!(sh, "{xtask} --quiet deploy --env kind"), LIMIT).run()?;
     let rows = work(&sh);
     bench_cluster(context).down(&context.builder)?;
-    daemon::stop_if_ours(&context.builder)?;
     rows
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cluster::image::{Built, ensure_in_docker};
-use cluster::{Cluster, daemon, program, python};
+use cluster::{Cluster, program, python};
 use process::{Call, Line, Shell, cmd};
 
 use crate::context::Context;
@@ -115,7 +115,6 @@ impl Suite<'_> {
         let result = self.run_on(context, &cluster, &built, &variables);
         if self.classes.contains(&Class::Cluster) && !self.keep {
             cluster.down(&context.builder)?;
-            daemon::stop_if_ours(&context.builder)?;
         }
         result
     }
