@@ -104,7 +104,12 @@ pub async fn print(
                 tail_lines: selection.tail,
                 ..LogParams::default()
             };
-            for text in tail(client, selection.namespace, name, &params).await? {
+            let lines = match tail(client, selection.namespace, name, &params).await {
+                // The pod was replaced since it was listed: the others still have something to say.
+                Err(Error::Api { source, .. }) if is_not_found(&source) => break,
+                lines => lines?,
+            };
+            for text in lines {
                 printed += 1;
                 on_line(&Line { pod: name.to_owned(), container: container.name.clone(), text });
             }
@@ -151,6 +156,10 @@ pub async fn follow(
             ));
         }
     }
+}
+
+fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 /// A run of a container that has begun to write.

@@ -6,6 +6,8 @@ mod budget;
 #[cfg(feature = "client")]
 mod connect;
 mod diagnosis;
+#[cfg(feature = "client")]
+mod logs;
 mod objects;
 mod properties;
 #[cfg(feature = "client")]

@@ -166,7 +166,7 @@ async fn connection(socket: TcpStream, state: &Mutex<State>) -> std::io::Result<
             watch(&mut socket, state, plural, from).await?;
         } else {
             let (status, body) = answer(&state.lock().unwrap(), path, plural);
-            let body = body.to_string();
+            let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
             let head = format!(
                 "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
                 body.len()
@@ -193,8 +193,14 @@ fn answer(state: &State, path: &str, last: &str) -> (&'static str, Value) {
         return ("200 OK", json!(version));
     }
     let before = path.rsplit('/').nth(1).unwrap_or_default().to_owned();
-    if let Some(object) = state.objects.get(&(before, last.to_owned())) {
+    if let Some(object) = state.objects.get(&(before.clone(), last.to_owned())) {
         return ("200 OK", object.clone());
+    }
+    if let Some(pod) = state.objects.get(&("pods".to_owned(), before.clone()))
+        && last == "log"
+        && pod["log"].is_string()
+    {
+        return ("200 OK", pod["log"].clone());
     }
     if path.contains("/log") || path.matches('/').count() > 6 {
         let status = json!({"kind": "Status", "code": 404, "status": "Failure", "message": "none"});
