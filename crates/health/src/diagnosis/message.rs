@@ -40,6 +40,13 @@ pub(super) fn is_cache_delay(message: &str) -> bool {
     message.contains("failed to sync") && message.contains("cache")
 }
 
+/// The namespace is so new that the controller manager has not published the cluster's CA in it yet,
+/// which every pod's token volume has a part of. It does so in every namespace, by this name
+/// (`RootCACertPublisher`, Kubernetes 1.20).
+pub(super) fn is_namespace_new(message: &str) -> bool {
+    message.contains("configmap \"kube-root-ca.crt\" not found")
+}
+
 /// The first of these objects (`Secret/NAME`, `ConfigMap/NAME`) that the message misses, or a key
 /// of it.
 pub(super) fn misses_one_of<'a>(message: &str, objects: &'a BTreeSet<String>) -> Option<&'a str> {

@@ -110,6 +110,7 @@ impl Case<'_> {
         let cause = self.pod_cause(pod, "FailedMount", reason).field("volumes");
         let is_missing = reason.contains("not found") || reason.contains("non-existent");
         let may_pass = message::is_cache_delay(reason)
+            || message::is_namespace_new(reason)
             || message::misses_one_of(reason, &self.products).is_some();
         match is_missing && !may_pass && self.is_new(event) {
             true => Some(Verdict::Impossible(cause)),

@@ -487,6 +487,14 @@ mod volume {
     }
 
     #[test]
+    fn of_a_namespace_made_a_moment_ago_is_waited_for() {
+        let message = "MountVolume.SetUp failed for volume \"kube-api-access-ztwcb\" : \
+                       configmap \"kube-root-ca.crt\" not found";
+        unmounted(message).check("waiting", "FailedMount", "kube-root-ca.crt");
+        unmounted(message).after(181).check("late", "FailedMount", "kube-root-ca.crt");
+    }
+
+    #[test]
     fn old_event_of_a_running_pod_is_history() {
         let mut scene = unmounted("secret \"late\" not found");
         scene.apply(pod("new", json!({"state": {"running": {}}})));
