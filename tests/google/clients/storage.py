@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 
 import google.auth.iam
 import google.auth.transport.requests
+import google_crc32c
 import requests
 from google.api_core import exceptions
 from google.auth import credentials as auth
@@ -349,11 +350,84 @@ def empty_object(scene):
     assert scene.bucket.blob("empty").download_as_bytes() == b""
 
 
+# Digests that come with the bytes, or after them.
+
+MD5_OF_ANOTHER, CRC32C_OF_ANOTHER = "MDAwMDAwMDAwMDAwMDAwMA==", "AAAAAA=="
+
+
+def mismatch(name, told):
+    """The words, as JSON has them."""
+    return f"Provided {name} \\\"{told}\\\" doesn't match calculated {name} \\\""
+
+
 @case
 def a_wrong_checksum_is_refused(scene):
     blob = scene.at("objectUser").blob("sum")
-    blob.md5_hash = base64.b64encode(b"0" * 16).decode()
-    refused(exceptions.BadRequest, lambda: blob.upload_from_string(b"x", checksum=None))
+    blob.upload_from_string(b"kept")
+    for key, words, told in (("md5_hash", "MD5 hash", MD5_OF_ANOTHER), ("crc32c", "CRC32C", CRC32C_OF_ANOTHER)):
+        wrong = scene.at("objectUser").blob("sum")
+        setattr(wrong, key, told)
+        refused(exceptions.BadRequest, lambda: wrong.upload_from_string(b"x", checksum=None), mismatch(words, told))
+    assert blob.download_as_bytes() == b"kept"
+
+
+@case
+def pieces_that_are_not_as_the_last_one_says(scene):
+    scene.bucket.blob("pieces/one").upload_from_string(b"kept")
+    size = 256 << 10
+    # One piece in the place of another object, and three pieces.
+    for name, count in (("pieces/one", 1), ("pieces/three", 3)):
+        for kind, words, told in (("crc32c", "CRC32C", CRC32C_OF_ANOTHER), ("md5", "MD5 hash", MD5_OF_ANOTHER)):
+            url, total = status(session(scene, name), 200).headers["Location"], size * count
+            for number in range(count - 1):
+                # Only the last piece tells of the whole object.
+                status(piece(url, b"a" * size, number * size, "*", **{"x-goog-hash": f"{kind}={told}"}), 308)
+            answer = piece(url, b"a" * size, total - size, total, **{"x-goog-hash": f"{kind}={told}"})
+            status(answer, 400, mismatch(words, told))
+            assert answer.json()["error"]["errors"][0]["reason"] == "invalid"
+            status(requests.put(url, headers={"Content-Range": "bytes */*"}, timeout=10), 404)
+    assert scene.bucket.blob("pieces/one").download_as_bytes() == b"kept"
+    assert not scene.bucket.blob("pieces/three").exists()
+
+
+class Spoiler(requests.adapters.HTTPAdapter):
+    """A line that changes what passes."""
+
+    def send(self, request, *more, **named):
+        if isinstance(request.body, bytes) and request.body.startswith(b"bbb"):
+            request.body = b"x" + request.body[1:]
+        return super().send(request, *more, **named)
+
+
+@case
+def bytes_that_change_on_the_way_are_refused(scene):
+    for checksum, words in (("crc32c", "CRC32C"), ("md5", "MD5 hash")):
+        owner = client(scene.member("objectUser"))
+        owner._http.mount("https://", Spoiler())
+        blob = owner.bucket(scene.bucket.name).blob("changed")
+        blob.chunk_size = 256 << 10
+        data = b"a" * blob.chunk_size + b"b" * blob.chunk_size + b"c"
+        refused(exceptions.BadRequest, lambda: blob.upload_from_file(io.BytesIO(data), checksum=checksum),
+                f"Provided {words} ")
+        assert not scene.bucket.blob("changed").exists()
+
+
+@case
+def one_request_that_is_not_as_it_says(scene):
+    bucket, mine = scene.bucket, headers(scene.member("objectUser"))
+    bucket.blob("told").upload_from_string(b"kept")
+    for more, words, told in (({"x-goog-hash": f"crc32c={CRC32C_OF_ANOTHER}"}, "CRC32C", CRC32C_OF_ANOTHER),
+                              ({"x-goog-hash": f"md5={MD5_OF_ANOTHER}"}, "MD5 hash", MD5_OF_ANOTHER)):
+        url = f"{HOST}/upload/storage/v1/b/{bucket.name}/o?uploadType=media&name=told"
+        status(requests.post(url, data=b"x", headers=mine | more, timeout=10), 400, mismatch(words, told))
+    for more, code in (({"Content-MD5": MD5_OF_ANOTHER}, "BadDigest"), ({"x-goog-hash": f"crc32c={CRC32C_OF_ANOTHER}"}, "CrcMismatch")):
+        url = f"{HOST}/{bucket.name}/told"
+        status(requests.put(url, data=b"x", headers=mine | more, timeout=10), 400, f"<Code>{code}</Code>")
+    assert bucket.blob("told").download_as_bytes() == b"kept"
+    right = {"Content-MD5": base64.b64encode(hashlib.md5(b"new").digest()).decode(),
+             "x-goog-hash": f"crc32c={base64.b64encode(google_crc32c.Checksum(b'new').digest()).decode()}"}
+    status(requests.put(f"{HOST}/{bucket.name}/told", data=b"new", headers=mine | right, timeout=10), 200)
+    assert bucket.blob("told").download_as_bytes() == b"new"
 
 
 # Names.
@@ -912,7 +986,11 @@ def parts_that_do_not_fit(scene):
         status(upload.complete(*parts), 400, f"<Code>{code}</Code>")
     for number in ("0", "10001", "x", "-1"):
         status(upload.put(number, b""), 400, "Part number must be an integer between 1 and 10000, inclusive.")
-    status(upload.put(3, b"x", **{"Content-MD5": base64.b64encode(hashlib.md5(b"y").digest()).decode()}), 400, "<Code>BadDigest</Code>")
+    spoilt = {"Content-MD5": base64.b64encode(hashlib.md5(b"y").digest()).decode()}
+    # Neither a new part nor one in the place of a good one.
+    for number in (2, 3):
+        status(upload.put(number, b"x", **spoilt), 400, "<Code>BadDigest</Code>")
+        status(upload.put(number, b"x", **{"x-goog-hash": "crc32c=AAAAAA=="}), 400, "<Code>CrcMismatch</Code>")
     status(upload.complete((2, whole)), 200)
     assert scene.bucket.blob("parts/fit").download_as_bytes() == b"y" * PART
 

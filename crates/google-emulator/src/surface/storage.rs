@@ -9,6 +9,7 @@ mod batch;
 mod buckets;
 pub mod call;
 mod copies;
+mod digests;
 pub mod failure;
 pub mod multipart;
 mod multipart_uploads;

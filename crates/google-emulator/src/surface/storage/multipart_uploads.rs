@@ -26,6 +26,7 @@ use self::{
 };
 use super::{
     asked::{Asked, from_error, whole},
+    digests::{Declared, compared},
     failure::Failure,
     names::check_keepable,
     objects::{no_content, refusal},
@@ -85,16 +86,18 @@ impl Asked {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         let body = self.body.take().unwrap_or_else(body::empty);
+        let (body, seen) = compared(body, Declared::read(&self.parts.headers), 0);
         let outgoing = Outgoing::upload(Method::POST, PARTS_BUCKET).query(query);
-        let answer = self.send(outgoing.headers(&headers).body(body)).await?;
+        let answer = self.send(outgoing.headers(&headers).body(body)).await;
+        seen.check()?;
+        let answer = answer?;
         if !answer.status().is_success() {
             return Err(refusal(answer).await);
         }
         let part = Part::read(&read(answer).await?)
             .ok_or_else(|| Failure::backend_error("the store tells no part of what it took"))?;
         // The upload may have ended while its part came.
-        let accepted = self.check_digests(&part).and_then(|()| self.multipart_upload(id));
-        if let Err(failure) = accepted {
+        if let Err(failure) = self.multipart_upload(id) {
             discard(&self.cloud, &part_name(id, number)).await;
             return Err(failure);
         }
@@ -172,12 +175,6 @@ impl Asked {
             return Err(Failure::not_implemented("conditions on multipart uploads"));
         }
         Ok(())
-    }
-
-    fn check_digests(&self, part: &Part) -> Result<(), Failure> {
-        let hashes = self.parts.headers.get_all("x-goog-hash");
-        let hashes = hashes.iter().filter_map(|it| it.to_str().ok());
-        part.check(self.header("content-md5"), hashes)
     }
 
     /// How many entries a page may have.

@@ -221,9 +221,9 @@ pub(super) async fn refusal(answer: Response<hyper::body::Incoming>) -> Failure 
             let what = "place for an object whose name is another's folder, or the other way round";
             Failure::not_implemented(what).because(message)
         }
-        400..500 => {
+        400..500 => super::digests::refused_by_the_store(&message).unwrap_or_else(|| {
             Failure::new(status, "invalid", ("InvalidArgument", "Invalid argument."), message)
-        }
+        }),
         _ => Failure::backend_error(format!("the store answered {status}: {message}")),
     }
 }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::{
     asked::Asked,
     call::Api,
+    digests::{Declared, compared},
     failure::Failure,
     objects::refusal,
     range::Piece,
@@ -27,6 +28,16 @@ use crate::body::{self, Body};
 /// Keys of an object's resource that are told elsewhere, or that the store would take for another
 /// bucket.
 const NOT_METADATA: [&str; 5] = ["bucket", "name", "acl", "predefinedacl", "retention"];
+
+/// A piece as it goes to the store.
+struct Outbound {
+    headers: HeaderMap,
+    body: Body,
+    /// The place of its last byte, when it tells one.
+    last: Option<u64>,
+    /// What is said of the whole object, with the last piece.
+    declared: Declared,
+}
 
 impl Asked {
     pub(super) async fn start_resumable(&mut self) -> Result<Response<Body>, Failure> {
@@ -68,6 +79,7 @@ impl Asked {
             opener: self.context.caller.clone(),
             opened: self.now(),
             offset: 0,
+            crc32c: 0,
             guarded: target.guarded,
             finished: None,
         };
@@ -111,27 +123,40 @@ impl Asked {
         if let Some(answer) = session.finished {
             return Ok(self.finished(answer));
         }
+        match self.outbound(&session, piece)? {
+            Ok(outbound) => self.send_piece(&slot, id, outbound).await,
+            Err(refused) => {
+                super::drain(super::drainable(&self.parts, refused)).await;
+                Ok(incomplete(session.offset))
+            }
+        }
+    }
+
+    /// A piece as the store takes it; the body, if there is one, when it isn't the next piece.
+    fn outbound(
+        &mut self,
+        session: &Session,
+        piece: Piece,
+    ) -> Result<Result<Outbound, Option<Body>>, Failure> {
+        let malformed = || Failure::invalid("Invalid Content-Range header.");
         let length = content_length(&self.parts.headers);
         let mut headers = HeaderMap::new();
         if let Some(kind) = self.parts.headers.get(CONTENT_TYPE) {
             headers.insert(CONTENT_TYPE, kind.clone());
         }
         let body = self.body.take().unwrap_or_else(body::empty);
-        let (body, last) = match piece {
+        let (body, last, is_final) = match piece {
             // Only a total that is reached makes the question an end.
-            Piece::None { total } if total != Some(session.offset) => {
-                return Ok(incomplete(session.offset));
-            }
-            Piece::None { .. } => (body::empty(), None),
-            Piece::Rest if session.offset == 0 => (body, None),
+            Piece::None { total } if total != Some(session.offset) => return Ok(Err(None)),
+            Piece::None { .. } => (body::empty(), None, true),
+            Piece::Rest if session.offset == 0 => (body, None, true),
             Piece::Rest => return Err(malformed()),
             Piece::Bytes { first, last, total } => {
                 if length.is_some_and(|it| it != last - first + 1) {
                     return Err(malformed());
                 }
                 if first > session.offset || last < session.offset {
-                    super::drain(super::drainable(&self.parts, Some(body))).await;
-                    return Ok(incomplete(session.offset));
+                    return Ok(Err(Some(body)));
                 }
                 // Google drops what it has already; the store would add it once more.
                 let range = format!(
@@ -142,37 +167,54 @@ impl Asked {
                 headers
                     .insert(CONTENT_RANGE, HeaderValue::from_str(&range).map_err(|_| malformed())?);
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(last - session.offset + 1));
-                (skipping(body, session.offset - first), Some(last))
+                (skipping(body, session.offset - first), Some(last), total == Some(last + 1))
             }
         };
         if let (None, Some(length)) = (last, length) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        self.send_piece(&slot, id, headers, body, last).await
+        let declared =
+            if is_final { Declared::read(&self.parts.headers) } else { Declared::default() };
+        Ok(Ok(Outbound { headers, body, last, declared }))
     }
 
     async fn send_piece(
         &mut self,
         slot: &Slot,
         id: &str,
-        headers: HeaderMap,
-        body: Body,
-        last: Option<u64>,
+        outbound: Outbound,
     ) -> Result<Response<Body>, Failure> {
         let session = slot.get();
         let mut query = Query::default();
         query.set("uploadType", "resumable");
         query.set("name", &session.object);
         query.set("upload_id", id);
+        let Outbound { headers, body, last, declared } = outbound;
+        let before_the_end = match session.offset {
+            0 => declared.clone(),
+            // The MD5 of the earlier pieces was not counted: that would slow every upload down.
+            _ => declared.without_md5(),
+        };
+        let (body, seen) = compared(body, before_the_end, session.crc32c);
         let outgoing = Outgoing::upload(Method::PUT, &session.bucket).query(query);
-        let answer = self.send(outgoing.headers(&headers).body(body)).await?;
+        let answer = self.send(outgoing.headers(&headers).body(body)).await;
+        if let Err(failure) = seen.check() {
+            self.cloud.storage.sessions.remove(id);
+            return Err(failure);
+        }
+        let answer = answer?;
         match (answer.status(), last) {
             (StatusCode::PERMANENT_REDIRECT, Some(last)) => {
-                slot.advance(last + 1);
+                slot.advance(last + 1, seen.crc32c());
                 Ok(incomplete(last + 1))
             }
             (status, _) if status.is_success() => {
-                let resource = read(answer).await?.to_string();
+                let resource = read(answer).await?;
+                if let Err(failure) = declared.check_stored(&resource) {
+                    self.take_back(&session, id).await;
+                    return Err(failure);
+                }
+                let resource = resource.to_string();
                 slot.finish(resource.clone().into());
                 Ok(self.finished(resource.into()))
             }
@@ -188,6 +230,14 @@ impl Asked {
                 Err(self.too_late(&session, failure))
             }
         }
+    }
+
+    /// Takes an object away that isn't what its client says. One that it has replaced is lost, which
+    /// Google would have kept.
+    async fn take_back(&self, session: &Session, id: &str) {
+        self.cloud.storage.sessions.remove(id);
+        let outgoing = Outgoing::object(Method::DELETE, &session.bucket, &session.object);
+        drop(self.send(outgoing).await);
     }
 
     /// An object that appeared meanwhile may be one that the upload's opener may not overwrite.

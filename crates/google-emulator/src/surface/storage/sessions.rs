@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) opened: u64,
     /// How many bytes upstream has taken.
     pub(super) offset: u64,
+    /// CRC32C of these bytes.
+    pub(super) crc32c: u32,
     /// The opener may not overwrite, so the store was told that there must be no such object.
     pub(super) guarded: bool,
     /// The answer of the last piece, once it is over.
@@ -84,9 +86,10 @@ impl Slot {
         lock(&self.session).clone()
     }
 
-    /// Notes how far it is.
-    pub(super) fn advance(&self, offset: u64) {
-        lock(&self.session).offset = offset;
+    /// Notes how far it is, and the CRC32C of all bytes up to there.
+    pub(super) fn advance(&self, offset: u64, crc32c: u32) {
+        let mut session = lock(&self.session);
+        (session.offset, session.crc32c) = (offset, crc32c);
     }
 
     /// Notes that it is over.
@@ -115,6 +118,7 @@ mod tests {
             opener: Caller::Anonymous,
             opened,
             offset: 0,
+            crc32c: 0,
             guarded: false,
             finished: None,
         }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::{
     asked::Asked,
     call::Api,
+    digests::{Declared, compared},
     failure::Failure,
     multipart::FirstPart,
     names::{check_keepable, check_object},
@@ -58,7 +59,10 @@ impl Asked {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         }
         let body = self.body.take().unwrap_or_else(crate::body::empty);
-        self.upload(target, headers, body).await
+        let (body, seen) = compared(body, Declared::read(&headers), 0);
+        let answer = self.upload(target, headers, body).await;
+        seen.check()?;
+        answer
     }
 
     pub(super) async fn insert_multipart(&mut self) -> Result<Response<Body>, Failure> {

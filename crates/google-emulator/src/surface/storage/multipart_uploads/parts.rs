@@ -58,37 +58,6 @@ impl Part {
     pub(super) fn hash(&self) -> String {
         format!("crc32c={},md5={}", self.crc32c, self.md5)
     }
-
-    /// Refuses a part that didn't come as its client says in `Content-MD5` and `x-goog-hash`.
-    pub(super) fn check<'a>(
-        &self,
-        content_md5: Option<&str>,
-        hashes: impl Iterator<Item = &'a str>,
-    ) -> Result<(), Failure> {
-        let told = hashes.flat_map(|it| it.split(',')).filter_map(|it| it.trim().split_once('='));
-        let told = told.chain(content_md5.map(|it| ("md5", it)));
-        for (kind, wanted) in told {
-            let (code, text, found) = match kind {
-                "md5" => (
-                    "BadDigest",
-                    "The Content-MD5 you specified did not match what we received.",
-                    &self.md5,
-                ),
-                "crc32c" => (
-                    "CrcMismatch",
-                    "The CRC32C you specified did not match what we received.",
-                    &self.crc32c,
-                ),
-                _ => continue,
-            };
-            if wanted != found {
-                let details =
-                    format!("The {kind} you specified is {wanted}, and we computed {found}.");
-                return Err(Failure::new(400, "invalid", (code, text), details));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A part that the object is to be made of.
@@ -280,17 +249,6 @@ mod tests {
                 "{text}"
             );
         }
-    }
-
-    #[test]
-    fn digests_are_compared() {
-        let part = part(1, 4);
-        assert!(
-            part.check(Some(MD5), ["crc32c=hqBywA==, md5=CY9rzUYh03PK3k6DJie09g=="].into_iter())
-                .is_ok()
-        );
-        assert_eq!(part.check(Some("x"), [].into_iter()).unwrap_err().xml.0, "BadDigest");
-        assert_eq!(part.check(None, ["crc32c=x"].into_iter()).unwrap_err().xml.0, "CrcMismatch");
     }
 
     proptest! {
