@@ -23,6 +23,10 @@ pub type Body = BoxBody<Bytes, BodyError>;
 /// A JSON request that is longer than this is refused: no call of these APIs is near it.
 pub const JSON_LIMIT: usize = 1 << 20;
 
+/// What is too long is read to its end up to this length: a client that still writes sees a broken
+/// connection instead of the refusal.
+const DRAIN_MAX: usize = 16 << 20;
+
 /// A small body that has not come by then does not come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -93,15 +97,21 @@ pub async fn bytes(body: Body, limit: usize) -> Result<Bytes, Error> {
 
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Error> {
     let mut all = BytesMut::new();
+    let mut length = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame
             .map_err(|error| Error::invalid_argument(format!("Request body is broken: {error}")))?;
         // Trailers say nothing to any of these APIs.
         let Ok(data) = frame.into_data() else { continue };
-        if all.len() + data.len() > limit {
-            return Err(Error::payload_too_large(limit));
+        length += data.len();
+        if length <= limit {
+            all.extend_from_slice(&data);
+        } else if length > DRAIN_MAX {
+            break;
         }
-        all.extend_from_slice(&data);
+    }
+    if length > limit {
+        return Err(Error::payload_too_large(limit));
     }
     Ok(all.freeze())
 }
@@ -128,4 +138,42 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
         return Err(Error::invalid_json("Unknown name \"\": Root element must be a message."));
     }
     serde_json::from_slice(text).map_err(|error| Error::invalid_json(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::stream;
+
+    use super::*;
+
+    const LIMIT: usize = 100;
+
+    /// How many bytes were taken of a body of `length`, and the status of the refusal.
+    async fn taken(length: usize) -> (usize, Option<StatusCode>) {
+        const PIECE: usize = 1 << 16;
+        let taken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&taken);
+        let pieces = (0..length).step_by(PIECE).map(move |at| {
+            let bytes = Bytes::from(vec![0; PIECE.min(length - at)]);
+            count.fetch_add(bytes.len(), Ordering::Relaxed);
+            Ok::<_, BodyError>(bytes)
+        });
+        let found = bytes(stream(stream::iter(pieces)), LIMIT).await;
+        (taken.load(Ordering::Relaxed), found.err().map(|it| it.status))
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_is_refused_when_its_client_has_sent_it() {
+        assert_eq!(taken(LIMIT).await, (LIMIT, None));
+        let refused = Some(StatusCode::BAD_REQUEST);
+        for length in [LIMIT + 1, 3 << 20, DRAIN_MAX] {
+            assert_eq!(taken(length).await, (length, refused));
+        }
+        let (taken, status) = taken(10 * DRAIN_MAX).await;
+        assert_eq!(status, refused);
+        assert!(taken < DRAIN_MAX + (1 << 17), "{taken}");
+    }
 }
