@@ -4,11 +4,24 @@
 mod scripts;
 
 use e2e::google::{adds_up, judge};
-use scripts::{CLOUD_SQL, GCLOUD, GCLOUD_SQL, METADATA, METADATA_CLUSTER, MLFLOW, STORAGE};
+use scripts::{
+    CLOUD_SQL_ADMIN, CLOUD_SQL_OUTAGES, CLOUD_SQL_PROXY, GCLOUD, GCLOUD_SQL, METADATA,
+    METADATA_CLUSTER, MLFLOW, STORAGE,
+};
+
+#[test]
+fn cloud_sql_is_administered_and_refuses_in_googles_words() -> anyhow::Result<()> {
+    judge(&CLOUD_SQL_ADMIN)
+}
 
 #[test]
 fn cloud_sql_serves_the_real_proxy_and_refuses_in_googles_words() -> anyhow::Result<()> {
-    judge(&CLOUD_SQL)
+    judge(&CLOUD_SQL_PROXY)
+}
+
+#[test]
+fn cloud_sql_ends_connections_on_bad_days_as_google_does_and_comes_back() -> anyhow::Result<()> {
+    judge(&CLOUD_SQL_OUTAGES)
 }
 
 #[test]
@@ -33,5 +46,15 @@ fn the_metadata_server_follows_the_pods_of_a_real_api_server() -> anyhow::Result
 
 #[test]
 fn the_page_of_cases_adds_up_and_tells_of_every_script() -> anyhow::Result<()> {
-    adds_up(&[&CLOUD_SQL, &GCLOUD, &GCLOUD_SQL, &METADATA, &METADATA_CLUSTER, &MLFLOW, &STORAGE])
+    adds_up(&[
+        &CLOUD_SQL_ADMIN,
+        &CLOUD_SQL_OUTAGES,
+        &CLOUD_SQL_PROXY,
+        &GCLOUD,
+        &GCLOUD_SQL,
+        &METADATA,
+        &METADATA_CLUSTER,
+        &MLFLOW,
+        &STORAGE,
+    ])
 }

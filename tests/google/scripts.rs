@@ -35,14 +35,31 @@ pub(crate) const METADATA_CLUSTER: Script = Script {
     clients: &[("", "http.client")],
 };
 
-/// The real proxy with psql and psycopg2 through it, and calls as it makes them.
-pub(crate) const CLOUD_SQL: Script = Script {
-    surface: "Cloud SQL",
-    words: &["cloudsql.py"],
-    clients: &[
-        ("cloud-sql-proxy", "cloud-sql-proxy with psql and psycopg2"),
-        ("https", "urllib, openssl and TLS by hand"),
-    ],
+/// Who asks Cloud SQL, as its scripts tell of each case.
+const CLOUD_SQL_CLIENTS: &[(&str, &str)] = &[
+    ("cloud-sql-proxy", "cloud-sql-proxy with psql and psycopg2"),
+    ("https", "urllib, openssl and TLS by hand"),
+];
+
+/// Calls of the Admin API, and what PostgreSQL makes of them.
+pub(crate) const CLOUD_SQL_ADMIN: Script = Script {
+    surface: "Cloud SQL Admin API",
+    words: &["cloudsql_admin.py"],
+    clients: CLOUD_SQL_CLIENTS,
+};
+
+/// The real proxy with psql and psycopg2 through it.
+pub(crate) const CLOUD_SQL_PROXY: Script = Script {
+    surface: "Cloud SQL through its proxy",
+    words: &["cloudsql_proxy.py"],
+    clients: CLOUD_SQL_CLIENTS,
+};
+
+/// Bad clients, restarts, a full disk, a crash.
+pub(crate) const CLOUD_SQL_OUTAGES: Script = Script {
+    surface: "Cloud SQL on bad days",
+    words: &["cloudsql_outages.py"],
+    clients: CLOUD_SQL_CLIENTS,
 };
 
 /// gcloud as an administrator types it.

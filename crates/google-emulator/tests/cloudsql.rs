@@ -1,5 +1,5 @@
 //! Bad requests to Cloud SQL's Admin API: whatever comes, the answer has Google's form. What real
-//! clients see is judged by `tests/google/clients/cloudsql.py`.
+//! clients see is judged by `tests/google/clients/cloudsql_*.py`.
 #![expect(clippy::unwrap_used, reason = "what a test needs and does not find ends the test")]
 
 use std::sync::Arc;

@@ -1,14 +1,12 @@
-"""Judges the emulated Cloud SQL Admin API by the real gcloud. One JSON line per case; programs as for cloudsql.py."""
+"""Judges the emulated Cloud SQL Admin API by the real gcloud. One JSON line per case; programs as for cloudsql_admin.py."""
 
-import json
 import os
 import shutil
 import subprocess
 import sys
-import time
 
-from cloudsql import equal, inside, password, psql
-from cloudsql_lab import PROJECT, REGION, Lab, sa
+from cloudsql_cases import equal, inside, judge, password, psql
+from cloudsql_lab import PROJECT, REGION, sa
 
 
 def gcloud(lab, *words, who="user:owner@example.com"):
@@ -99,24 +97,7 @@ CASES = [list_instances, describe_instance, describe_missing_instance, describe_
 def main():
     if not shutil.which("gcloud"):
         sys.exit("gcloud is not installed: https://cloud.google.com/sdk/docs/install")
-    if os.environ.get("CLOUDSQL_INSIDE") != "yes":
-        environment = dict(os.environ, CLOUDSQL_INSIDE="yes")
-        os.execvpe("unshare", ["unshare", "-n", "-m", "--propagation", "private", sys.executable, *sys.argv], environment)
-    lab, failed = Lab(), 0
-    try:
-        lab.start()
-        password(lab)
-        for it in [it for it in CASES if not sys.argv[1:] or any(part in it.__name__ for part in sys.argv[1:])]:
-            began, detail = time.monotonic(), ""
-            try:
-                it(lab)
-            except Exception as error:  # A case may end in any way; the others still run.
-                failed, detail = failed + 1, f"{type(error).__name__}: {error}"
-            row = {"case": f"gcloud_{it.__name__}", "ok": not detail, "seconds": round(time.monotonic() - began, 2)}
-            print(json.dumps(row | ({"detail": detail} if detail else {})), flush=True)
-    finally:
-        lab.stop()
-    sys.exit(1 if failed else 0)
+    judge(CASES, "gcloud_", password)
 
 
 if __name__ == "__main__":
