@@ -76,6 +76,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()
         });
         step.done("");
     }
+    context.stop_daemon()?;
     let mut table = vec![Row::heads()];
     table.extend(rows.iter().map(Row::cells));
     output::result(context, &output::table(&table), serde_json::json!({ "rows": rows }));

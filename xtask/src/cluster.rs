@@ -1,6 +1,6 @@
 //! Subcommands: cargo xtask cluster up, cargo xtask cluster down
 
-use cluster::{Up, daemon};
+use cluster::Up;
 
 use crate::context::Context;
 use crate::{doctor, images, output};
@@ -65,7 +65,7 @@ fn down(context: &Context) -> anyhow::Result<()> {
         Err(error) if context.cluster.is_known() => return Err(error.into()),
         Err(_) => false,
     };
-    let stopped = daemon::stop_if_ours(&context.builder)?;
+    let stopped = context.stop_daemon()?;
     let text = match (removed, stopped) {
         (true, true) => "removed the cluster and stopped the Docker daemon",
         (true, false) => "removed the cluster",

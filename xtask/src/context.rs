@@ -1,10 +1,11 @@
 //! What every command is given: the flags that are the same everywhere, the log, the cache.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use cluster::{Builder, Cache, Cluster, Registry};
+use cluster::{Builder, Cache, Cluster, Registry, daemon};
 use events::{Estimates, Log, Style};
 
 /// The name of the local cluster unless another is asked for.
@@ -69,6 +70,8 @@ pub(crate) struct Context {
     pub(crate) builder: Builder,
     /// The local cluster.
     pub(crate) cluster: Cluster,
+    /// What keeps others from ending the Docker daemon, as soon as this command needs it.
+    daemon: RefCell<Option<daemon::Use>>,
 }
 
 impl Context {
@@ -95,7 +98,29 @@ impl Context {
         let registry = registry.as_deref().map(Registry::named).transpose()?;
         let builder = Builder { root: root.clone(), cache, log: log.clone(), registry };
         let cluster = Cluster::named(&builder, &common.cluster);
-        Ok(Self { root, yes: common.yes, log, builder, cluster })
+        let daemon = RefCell::default();
+        Ok(Self { root, yes: common.yes, log, builder, cluster, daemon })
+    }
+
+    /// Keeps everybody else from ending the Docker daemon while this command runs.
+    ///
+    /// # Errors
+    /// The lock cannot be made.
+    pub(crate) fn use_daemon(&self) -> anyhow::Result<()> {
+        let mut daemon = self.daemon.borrow_mut();
+        if daemon.is_none() {
+            *daemon = Some(daemon::Use::begin(&self.builder)?);
+        }
+        Ok(())
+    }
+
+    /// Ends the Docker daemon, if it was started by one of these commands and none needs it any more.
+    ///
+    /// # Errors
+    /// It could not be asked, or not be ended.
+    pub(crate) fn stop_daemon(&self) -> anyhow::Result<bool> {
+        drop(self.daemon.take());
+        Ok(daemon::stop_if_ours(&self.builder)?)
     }
 }
 

@@ -86,6 +86,7 @@ pub(crate) fn ensure_for_google(context: &Context) -> anyhow::Result<()> {
 }
 
 fn ensure_all(context: &Context, needs: &[Need]) -> anyhow::Result<()> {
+    context.use_daemon()?;
     let host = Host::read();
     let mut findings = prerequisite::check(&host, needs)?;
     if findings.iter().any(|it| !it.is_good) {

@@ -116,6 +116,9 @@ impl Suite<'_> {
         if self.classes.contains(&Class::Cluster) && !self.keep {
             cluster.down(&context.builder)?;
         }
+        if needs_docker && !self.keep {
+            context.stop_daemon()?;
+        }
         result
     }
 

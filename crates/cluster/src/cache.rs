@@ -118,15 +118,39 @@ impl Cache {
     /// # Errors
     /// The lock file cannot be made.
     pub fn lock_name(&self, log: &Log, name: &str) -> Result<File, Error> {
-        let folder = self.root.join("locks");
-        std::fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
-        let path = folder.join(name);
-        let file = File::create(&path).map_err(Error::file("create", &path))?;
+        let (file, path) = self.lock_file(name)?;
         if file.try_lock().is_err() {
             log.note(format!("another run holds `{name}`; waiting for it"));
             file.lock().map_err(Error::file("lock", &path))?;
         }
         Ok(file)
+    }
+
+    /// Shares the lock of `name` with all who share it, until it is dropped.
+    ///
+    /// # Errors
+    /// The lock file cannot be made.
+    pub(crate) fn share_name(&self, name: &str) -> Result<File, Error> {
+        let (file, path) = self.lock_file(name)?;
+        file.lock_shared().map_err(Error::file("lock", &path))?;
+        Ok(file)
+    }
+
+    /// The lock of `name`, unless somebody holds or shares it.
+    ///
+    /// # Errors
+    /// The lock file cannot be made.
+    pub(crate) fn try_lock_name(&self, name: &str) -> Result<Option<File>, Error> {
+        let (file, _) = self.lock_file(name)?;
+        Ok(file.try_lock().is_ok().then_some(file))
+    }
+
+    fn lock_file(&self, name: &str) -> Result<(File, PathBuf), Error> {
+        let folder = self.root.join("locks");
+        std::fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
+        let path = folder.join(name);
+        let file = File::create(&path).map_err(Error::file("create", &path))?;
+        Ok((file, path))
     }
 
     fn lock(&self, log: &Log, recipe: &Recipe<'_>) -> Result<File, Error> {

@@ -17,6 +17,8 @@ use crate::rust::RUNTIME_WRAPPER;
 use crate::sudo;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// The lock that all who use the daemon share.
+const USERS: &str = "dockerd-users";
 /// How many lines of its log tell why a daemon ended.
 const N_LAST_WORDS: usize = 5;
 
@@ -153,7 +155,25 @@ fn last_words(log: &Path) -> String {
     format!("`dockerd` ended as soon as it was started; its log is {}{lines}", log.display())
 }
 
-/// Ends the daemon that we started, when it has nothing left to run. Another's is left alone.
+/// Says that a command uses the daemon, or is about to: nobody ends it until this is dropped. The
+/// operating system drops it when the command dies.
+#[derive(Debug)]
+pub struct Use {
+    _lock: File,
+}
+
+impl Use {
+    /// Waits while somebody ends the daemon.
+    ///
+    /// # Errors
+    /// The lock file cannot be made.
+    pub fn begin(builder: &Builder) -> Result<Self, Error> {
+        Ok(Self { _lock: builder.cache.share_name(USERS)? })
+    }
+}
+
+/// Ends the daemon that we started, when it has nothing left to run and no command uses it. Another's
+/// is left alone. Whoever has a [`Use`] of their own drops it before.
 ///
 /// # Errors
 /// The client failed.
@@ -168,6 +188,10 @@ pub fn stop_if_ours(builder: &Builder) -> Result<bool, Error> {
         drop(std::fs::remove_file(&path));
         return Ok(false);
     }
+    let Some(_lock) = builder.cache.try_lock_name(USERS)? else {
+        builder.log.note("the Docker daemon stays: another command uses it");
+        return Ok(false);
+    };
     if !docker::containers("status=running")?.is_empty() {
         return Ok(false);
     }

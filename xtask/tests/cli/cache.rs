@@ -69,8 +69,8 @@ fn a_compiler_that_is_killed_leaves_no_result_and_the_next_run_goes_on() {
     }
 }
 
-/// Waits at the gate, having said so.
-const WAIT: &str = r#"
+/// A compiler that waits at the gate, having said so.
+pub(crate) const WAIT: &str = r#"
 if [ "$1" = build ]; then
     echo half >"$(value -o "$@")"
     echo "the compiler waits"

@@ -74,6 +74,24 @@ fn a_daemon_of_ours_is_ended_when_nobody_is_left_on_it() {
 }
 
 #[test]
+fn a_daemon_that_another_command_is_about_to_use_is_not_ended() {
+    let machine = Machine::new();
+    let dockerd = start_ours(&machine);
+    machine.hook("go", crate::cache::WAIT);
+    let mut builder = machine.xtask("images build --json").start();
+    builder.read_until("the compiler waits");
+    let down = machine.xtask("cluster down").run();
+    let down = down.says(0, &["the Docker daemon stays: another command uses it"]);
+    assert_eq!(down.stdout, "there was nothing to remove\n");
+    assert!(machine.path("state/daemon").exists());
+
+    builder.kill();
+    let down = machine.xtask("cluster down").run().good();
+    assert_eq!(down.stdout, "stopped the Docker daemon\n", "who has died uses nothing");
+    dockerd.end().says(0, &[]);
+}
+
+#[test]
 fn a_process_that_has_taken_the_number_of_our_daemon_is_left_alone() {
     let machine = Machine::new();
     machine.write("cache/dockerd.pid", &std::process::id().to_string());
