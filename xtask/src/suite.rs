@@ -57,7 +57,7 @@ pub(crate) enum Runner {
     Cargo,
 }
 
-/// A judge waits most of its time: where only judges run, more of them than there are cores.
+/// A judge waits most of its time, so where judges run there are more tests at once than cores.
 const JUDGES_AT_ONCE: &str = "--test-threads=4";
 
 /// What to run and how.
@@ -197,7 +197,7 @@ impl Suite<'_> {
         sh.change_dir(&context.root);
         let filter = nextest_filter(classes);
         let filters = self.filters;
-        let threads = (classes == [Class::Google]).then_some(JUDGES_AT_ONCE);
+        let threads = classes.contains(&Class::Google).then_some(JUDGES_AT_ONCE);
         let junit = context.root.join("target/nextest/default/junit.xml");
         drop(std::fs::remove_file(&junit));
         let call = cmd!(
