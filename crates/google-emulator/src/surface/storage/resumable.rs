@@ -39,6 +39,17 @@ struct Outbound {
     declared: Declared,
 }
 
+impl Session {
+    /// A request that goes on with it.
+    fn outgoing(&self, id: &str) -> Outgoing {
+        let mut query = Query::default();
+        query.set("uploadType", "resumable");
+        query.set("name", &self.object);
+        query.set("upload_id", id);
+        Outgoing::upload(Method::PUT, &self.bucket).query(query)
+    }
+}
+
 impl Asked {
     pub(super) async fn start_resumable(&mut self) -> Result<Response<Body>, Failure> {
         let xml = self.call.api == Api::Xml;
@@ -123,40 +134,38 @@ impl Asked {
         if let Some(answer) = session.finished {
             return Ok(self.finished(answer));
         }
-        match self.outbound(&session, piece)? {
-            Ok(outbound) => self.send_piece(&slot, id, outbound).await,
-            Err(refused) => {
-                super::drain(super::drainable(&self.parts, refused)).await;
+        match self.next_piece(&session, piece)? {
+            Some(outbound) => self.send_piece(&slot, id, outbound).await,
+            None => {
+                super::drain(super::drainable(&self.parts, self.body.take())).await;
                 Ok(incomplete(session.offset))
             }
         }
     }
 
-    /// A piece as the store takes it; the body, if there is one, when it isn't the next piece.
-    fn outbound(
-        &mut self,
-        session: &Session,
-        piece: Piece,
-    ) -> Result<Result<Outbound, Option<Body>>, Failure> {
+    /// The piece as the store takes it; nothing, when it isn't the next one, or none at all.
+    fn next_piece(&mut self, session: &Session, piece: Piece) -> Result<Option<Outbound>, Failure> {
         let malformed = || Failure::invalid("Invalid Content-Range header.");
         let length = content_length(&self.parts.headers);
         let mut headers = HeaderMap::new();
         if let Some(kind) = self.parts.headers.get(CONTENT_TYPE) {
             headers.insert(CONTENT_TYPE, kind.clone());
         }
-        let body = self.body.take().unwrap_or_else(body::empty);
-        let (body, last, is_final) = match piece {
+        let (skip, last, is_final) = match piece {
             // Only a total that is reached makes the question an end.
-            Piece::None { total } if total != Some(session.offset) => return Ok(Err(None)),
-            Piece::None { .. } => (body::empty(), None, true),
-            Piece::Rest if session.offset == 0 => (body, None, true),
+            Piece::None { total } if total != Some(session.offset) => return Ok(None),
+            Piece::None { .. } => {
+                self.body = None;
+                (0, None, true)
+            }
+            Piece::Rest if session.offset == 0 => (0, None, true),
             Piece::Rest => return Err(malformed()),
             Piece::Bytes { first, last, total } => {
                 if length.is_some_and(|it| it != last - first + 1) {
                     return Err(malformed());
                 }
                 if first > session.offset || last < session.offset {
-                    return Ok(Err(Some(body)));
+                    return Ok(None);
                 }
                 // Google drops what it has already; the store would add it once more.
                 let range = format!(
@@ -167,15 +176,16 @@ impl Asked {
                 headers
                     .insert(CONTENT_RANGE, HeaderValue::from_str(&range).map_err(|_| malformed())?);
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(last - session.offset + 1));
-                (skipping(body, session.offset - first), Some(last), total == Some(last + 1))
+                (session.offset - first, Some(last), total == Some(last + 1))
             }
         };
+        let body = skipping(self.body.take().unwrap_or_else(body::empty), skip);
         if let (None, Some(length)) = (last, length) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         let declared =
             if is_final { Declared::read(&self.parts.headers) } else { Declared::default() };
-        Ok(Ok(Outbound { headers, body, last, declared }))
+        Ok(Some(Outbound { headers, body, last, declared }))
     }
 
     async fn send_piece(
@@ -185,10 +195,6 @@ impl Asked {
         outbound: Outbound,
     ) -> Result<Response<Body>, Failure> {
         let session = slot.get();
-        let mut query = Query::default();
-        query.set("uploadType", "resumable");
-        query.set("name", &session.object);
-        query.set("upload_id", id);
         let Outbound { headers, body, last, declared } = outbound;
         let before_the_end = match session.offset {
             0 => declared.clone(),
@@ -196,8 +202,8 @@ impl Asked {
             _ => declared.without_md5(),
         };
         let (body, seen) = compared(body, before_the_end, session.crc32c);
-        let outgoing = Outgoing::upload(Method::PUT, &session.bucket).query(query);
-        let answer = self.send(outgoing.headers(&headers).body(body)).await;
+        let outgoing = session.outgoing(id).headers(&headers).body(body);
+        let answer = self.send(outgoing).await;
         if let Err(failure) = seen.check() {
             self.cloud.storage.sessions.remove(id);
             return Err(failure);
@@ -214,9 +220,9 @@ impl Asked {
                     self.take_back(&session, id).await;
                     return Err(failure);
                 }
-                let resource = resource.to_string();
-                slot.finish(resource.clone().into());
-                Ok(self.finished(resource.into()))
+                let resource = bytes::Bytes::from(resource.to_string());
+                slot.finish(resource.clone());
+                Ok(self.finished(resource))
             }
             (StatusCode::NOT_FOUND, _) => {
                 self.cloud.storage.sessions.remove(id);
