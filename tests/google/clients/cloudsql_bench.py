@@ -13,7 +13,7 @@ import subprocess
 import threading
 
 from bench import in_turn, tell
-from cloudsql import password
+from cloudsql_cases import password
 from cloudsql_lab import PROJECT, REGION, Lab, run, wait
 
 SECONDS, CLIENTS = 3, 4
