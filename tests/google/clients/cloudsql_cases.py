@@ -12,9 +12,10 @@ import sys
 import time
 import traceback
 
-from cloudsql_lab import BASE, SUPERUSER, Lab, sa
+from cloudsql_lab import BASE, PROJECT, SUPERUSER, Lab, sa
 
 CASES = []
+IAM_USER = f"proxy@{PROJECT}.iam"
 
 
 def case(function):

@@ -12,10 +12,8 @@ import ssl
 import struct
 import threading
 
-from cloudsql_cases import case, dial, ended, equal, inside, judge, no_secret_is_in_the_log, password, psql
+from cloudsql_cases import IAM_USER, case, dial, ended, equal, inside, judge, no_secret_is_in_the_log, password, psql
 from cloudsql_lab import BASE, PROJECT, run, wait
-
-IAM_USER = f"proxy@{PROJECT}.iam"
 
 
 # -- port 3307 by hand ------------------------------------------------------------------------

@@ -7,10 +7,8 @@ Arguments are parts of case names; without any, all run.
 
 import threading
 
-from cloudsql_cases import case, equal, inside, judge, member, no_secret_is_in_the_log, password, psql, reason
+from cloudsql_cases import IAM_USER, case, equal, inside, judge, member, no_secret_is_in_the_log, password, psql, reason
 from cloudsql_lab import BASE, LOGIN, NUMBER, PROJECT, REGION, SUPERUSER, run, sa
-
-IAM_USER = f"proxy@{PROJECT}.iam"
 
 
 # -- the real proxy, passwords ----------------------------------------------------------------
